@@ -1,0 +1,24 @@
+"""Trimtab: operate language models you do not own.
+
+Call any hosted or own model through one gateway, keep every call in a log that survives a crash, and steer what is
+live by changing one row. The rooms and their order stand in docs/explain/architecture.md.
+Promises: importing this package reads no file, opens no socket and starts no work.
+Entry: `Client` for applications; the `trimtab` command for everything else.
+"""
+
+from typing import TYPE_CHECKING
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .sdk import AsyncClient, Client
+
+__all__ = ["AsyncClient", "Client", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("AsyncClient", "Client"):
+        from . import sdk
+
+        return getattr(sdk, name)
+    raise AttributeError(f"module 'trimtab' has no attribute {name!r}")

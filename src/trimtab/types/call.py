@@ -1,0 +1,149 @@
+"""A Call: one request and everything that happened to it; and its two records in the append log.
+
+The records are positional MessagePack arrays: a new field is appended with a default, never inserted, so that
+old records stay readable by new code.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from .usage import Usage
+
+Purpose = Literal["live", "eval", "probe", "judge", "shadow", "replay"]
+"""Why a call was made; only `live` counts in traffic, budget alarms and drift."""
+
+CallState = Literal["ok", "error", "cancelled", "unfinished"]
+"""How a call ended. `unfinished`: opened, then its process died; it may have been billed."""
+
+CallKind = Literal["chat", "embeddings"]
+
+PayloadPolicy = Literal["full", "masked", "hash", "none"]
+"""What of the words is kept: all, all but what rails hide, only a SHA-256, nothing."""
+
+
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
+    """One try of one target within a call."""
+
+    target: str
+    """`provider/model` as asked there."""
+    started_us: int
+    """Offset from the call's opening, in microseconds."""
+    took_us: int
+    error_code: str = ""
+    status: int = 0
+    """The provider's HTTP status; 0 where there was no answer."""
+
+
+class Opened(msgspec.Struct, frozen=True, array_like=True, tag="o"):
+    """Written before the first provider is asked: what we know of the call by then."""
+
+    id: str
+    opened_us: int
+    project: str
+    purpose: Purpose
+    kind: CallKind
+    route: str
+    channel: str
+    release: str
+    arm: str
+    model_asked: str
+    """The text the caller put into `model`."""
+    model: str
+    """`provider/model` that the release names."""
+    params_hash: str
+    stream: bool
+    key: str
+    """Id of the key, never the key."""
+    session: str
+    user: str
+    tags: tuple[str, ...]
+    client: str
+    """The caller's User-Agent."""
+    trace_parent: str
+    parent_call: str
+    replay_of: str
+    payload: PayloadPolicy
+    request: bytes
+    """The request's JSON under the payload policy: whole, a SHA-256 (32 bytes), or empty."""
+    prompt_name: str = ""
+    prompt_version: int = 0
+    prompt_hash: str = ""
+    prompt_label: str = ""
+    variables: bytes = b""
+    epoch: str = ""
+
+
+class Closed(msgspec.Struct, frozen=True, array_like=True, tag="c"):
+    """Written before the last byte goes to the client: how the call ended."""
+
+    id: str
+    closed_us: int
+    first_byte_us: int
+    """Offset of the first content byte from the opening, in microseconds; 0 where there was none."""
+    state: CallState
+    status: int
+    error_code: str
+    error_message: str
+    model: str
+    """`provider/model` that answered, or was tried last."""
+    model_served: str
+    """The model name in the provider's answer."""
+    provider: str
+    provider_response_id: str
+    provider_request_id: str
+    fingerprint: str
+    finish_reason: str
+    attempts: tuple[Attempt, ...]
+    usage: Usage
+    cost_nusd: int
+    price_version: str
+    """Id of the price table; empty where no price is known, and then the cost is 0 and flagged."""
+    degraded: bool
+    cache_hit: bool
+    response: bytes
+    """The answer's JSON under the payload policy."""
+    findings: tuple[dict[str, Any], ...] = ()
+    release: str = ""
+    epoch: str = ""
+
+
+class FeedbackGiven(msgspec.Struct, frozen=True, array_like=True, tag="f"):
+    """A score, a correction or a comment on a call."""
+
+    id: str
+    call_id: str
+    at_us: int
+    project: str
+    name: str
+    """What was judged: `thumbs`, `correct`, ..."""
+    score: float | None
+    value: str
+    comment: str
+    correction: str
+    user: str
+    key: str
+
+
+Record = Opened | Closed | FeedbackGiven
+"""Whatever may stand in the append log."""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the store: an `Opened` and its `Closed`, joined. Times are microseconds since 1970, UTC."""
+
+    opened: Opened
+    closed: Closed | None
+    """None: the call never finished, or has not yet."""
+    state: CallState
+    feedback: tuple[FeedbackGiven, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The call's id: a UUIDv7, so ids sort by time."""
+        return self.opened.id
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds from opening to closing; None while there is no end."""
+        return None if self.closed is None else (self.closed.closed_us - self.opened.opened_us) / 1000

@@ -1,0 +1,107 @@
+"""What the control process publishes and the workers obey: plain, serialisable, hashed part by part."""
+
+from typing import Any
+
+import msgspec
+
+from .call import PayloadPolicy
+from .exchange import Deadlines
+from .release import Release
+
+SNAPSHOT_FORMAT = 1
+
+
+class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One configured provider. `kind` names an entry of the `trimtab.providers` table."""
+
+    name: str
+    kind: str = "openai"
+    base_url: str = ""
+    api_key: str = ""
+    """As written in the configuration, `${NAME}` unexpanded: secrets do not go into the snapshot file."""
+    models: tuple[str, ...] = ()
+    """Models it is known to serve; a bare model name resolves by these. Empty: any name is passed on."""
+    headers: dict[str, str] = {}
+    proxy: str = ""
+    ca_file: str = ""
+    max_connections: int = 1000
+    deadlines: Deadlines | None = None
+    options: dict[str, Any] = {}
+
+
+class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One way to serve a model: a provider, and the model's name there."""
+
+    provider: str
+    model: str
+    region: str = ""
+
+
+class WeightedRelease(msgspec.Struct, frozen=True, kw_only=True):
+    """A release's share of a channel."""
+
+    release: str
+    weight: int = 1
+    arm: str = ""
+
+
+class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that applications call; each channel points at weighted releases."""
+
+    name: str
+    project: str = "default"
+    channels: dict[str, tuple[WeightedRelease, ...]] = {}
+
+
+class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that an application holds; only its SHA-256 is kept."""
+
+    id: str
+    sha256: str
+    name: str = ""
+    project: str = "default"
+    payload: PayloadPolicy | None = None
+    created_us: int = 0
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often and how soon a target is tried again."""
+
+    attempts: int = 3
+    """Tries per target, the first included."""
+    backoff_s: float = 0.25
+    """First pause; doubles each time, with full jitter."""
+    backoff_max_s: float = 8.0
+    retry_after_max_s: float = 20.0
+    """A provider that asks for a longer pause is left for the next target instead."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for every call."""
+
+    open_access: bool = True
+    payload: PayloadPolicy = "full"
+    on_ledger_failure: str = "refuse"
+    durability: str = "process"
+    deadlines: Deadlines = Deadlines()
+    retry: RetryPolicy = RetryPolicy()
+    max_request_bytes: int = 32 * 1024 * 1024
+    max_reply_bytes: int = 64 * 1024 * 1024
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One generation of everything a worker needs to answer calls."""
+
+    generation: int
+    policy: Policy = Policy()
+    providers: tuple[ProviderSpec, ...] = ()
+    targets: dict[str, tuple[TargetSpec, ...]] = {}
+    """`provider/model` → the targets that serve it, where more than the obvious one do."""
+    routes: tuple[RouteSpec, ...] = ()
+    releases: dict[str, Release] = {}
+    """Release id → release."""
+    keys: tuple[KeySpec, ...] = ()
+    default_model: str = ""
+    """Answers when a caller names no model that exists nowhere; empty: none does."""
+    catalog: dict[str, Any] = {}
+    """Overrides of model facts and prices, in the catalog file's format."""
