@@ -47,7 +47,9 @@ class TrimtabError(Exception):
     code: ClassVar[str] = "internal_error"
     status: int = 500
     retryable: ClassVar[bool] = False
-    """Whether the same request may succeed on another try or another target."""
+    """Whether the same request may succeed at the same target a little later."""
+    elsewhere: bool = False
+    """Whether the same request may succeed at another target or with a fallback model."""
     kind: ClassVar[str] = "api_error"
     """The `type` of an OpenAI-shaped error body."""
 
@@ -158,6 +160,7 @@ class ProviderError(TrimtabError):
     """The provider did not give a usable answer."""
 
     code, status, kind = "provider_error", 502, "provider_error"
+    elsewhere = True
 
 
 class ConnectFailed(ProviderError):
@@ -265,6 +268,7 @@ class ProviderRejected(ProviderError):
         super().__init__(message)
         self.status = status
         self.body = body
+        self.elsewhere = status == 404  # the model is missing there, or its key may not see it
 
 
 class OwnModelUnavailable(ProviderError):

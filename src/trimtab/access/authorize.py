@@ -1,0 +1,62 @@
+"""Who is calling, and may they?"""
+
+import msgspec
+
+from trimtab.types import PayloadPolicy, Policy, Unauthenticated
+
+from .keys import KEY_PREFIX, KeyRing, bearer
+from .open import open_access_problem
+
+_PREFIX = KEY_PREFIX.encode()
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who makes a call."""
+
+    key: str = ""
+    """Id of the key; empty in open access."""
+    project: str = "default"
+    payload: PayloadPolicy = "full"
+    """What is kept of this caller's words."""
+
+
+def authorize(
+    headers: list[tuple[bytes, bytes]], policy: Policy, ring: KeyRing, *, bound_to_loopback: bool
+) -> Caller:
+    """Return the caller of a request.
+
+    A key of ours decides alone: known, it opens from anywhere; unknown, it is refused even where open access
+    would do, since its holder believes to be somebody. A foreign key (`sk-...`) is ignored, never kept.
+
+    Args:
+        headers: as in ASGI, names in lower case.
+        policy: `open_access` and `payload` are read.
+        ring: the valid keys.
+        bound_to_loopback: whether the server listens on loopback addresses only.
+
+    Raises:
+        Unauthenticated: no key where one is needed, or an unknown one.
+        Forbidden: open access, but a foreign web page or host name is behind the request.
+        WrongMediaType: open access, and a body that is not declared as JSON.
+    """
+    for name, value in headers:
+        if name in (b"authorization", b"x-api-key"):
+            credential = bearer(value)
+            if credential.startswith(_PREFIX):
+                key = ring.find(credential)
+                if key is None:
+                    raise Unauthenticated(
+                        "this key is not known: it was revoked, or belongs to another installation; "
+                        "make one with `trimtab keys create`",
+                        param="authorization",
+                    )
+                return Caller(key.id, key.project, key.payload or policy.payload)
+    if not policy.open_access:
+        raise Unauthenticated(
+            "a key is needed: send `Authorization: Bearer tt-...` (make one with `trimtab keys create`)",
+            param="authorization",
+        )
+    problem = open_access_problem(headers, bound_to_loopback=bound_to_loopback)
+    if problem is not None:
+        raise problem
+    return Caller("", "default", policy.payload)

@@ -1,0 +1,90 @@
+"""The command's entry: runs the app and turns what went wrong into two lines and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from trimtab.types import CallerError, ConfigError, NotFound, TrimtabError
+
+from .terminal import CommandFailed, note
+
+if TYPE_CHECKING:
+    from cyclopts import CycloptsError
+
+EXIT_CHECK_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNKNOWN = 3
+"""Could not find out: something outside of the command's own question failed."""
+EXIT_INTERRUPTED = 130
+EXIT_PIPE_CLOSED = 141
+"""128 + SIGPIPE: what a shell reports of `trimtab calls | head`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: the words after `trimtab`; None takes them from the command line.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        # Scripts ask this often; it need not load anything.
+        from trimtab import __version__
+
+        print(__version__)
+        return 0
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            # A terminal that is not UTF-8 gets escapes instead of a UnicodeEncodeError.
+            reconfigure(errors="backslashreplace")
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Else Python complains once more when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+
+
+def _run(words: list[str]) -> int:
+    from cyclopts import CycloptsError
+
+    from .app import build_app
+
+    try:
+        result = build_app()(words)
+    except CommandFailed as failure:
+        return _failed(failure.message, failure.mend, failure.exit_code)
+    except CycloptsError as error:
+        return _failed(_usage_text(error), "see `trimtab --help` or `trimtab COMMAND --help`", EXIT_USAGE)
+    except TrimtabError as error:
+        return _failed(error.message, "", exit_code_of(error))
+    return result if isinstance(result, int) else 0
+
+
+def exit_code_of(error: TrimtabError) -> int:
+    """Return the exit code that an error means.
+
+    A thing that is not there is 1, a fault in what was asked or configured 2, anything else 3.
+    """
+    if isinstance(error, NotFound):
+        return EXIT_CHECK_FAILED
+    return EXIT_USAGE if isinstance(error, (CallerError, ConfigError)) else EXIT_UNKNOWN
+
+
+def _failed(message: str, mend: str, exit_code: int) -> int:
+    note(f"error: {message}", "red")
+    if mend:
+        note(f"  {mend}")
+    return exit_code
+
+
+def _usage_text(error: "CycloptsError") -> str:
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

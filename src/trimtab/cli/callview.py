@@ -1,0 +1,291 @@
+"""One call as data, as a row and as a page."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from trimtab.types import Attempt, Call, Closed, FeedbackGiven, format_usd
+
+from .terminal import Cell, Column, one_line, paint, printable, show_duration, show_iso, show_time, write
+
+_STATE_STYLE = {"ok": "green", "error": "red", "cancelled": "yellow", "unfinished": "magenta"}
+
+_SHA256_BYTES = 32
+
+LIST_COLUMNS = (
+    Column(title="time"),
+    Column(title="id"),
+    Column(title="state"),
+    Column(title="model"),
+    Column(title="in", align="right", from_width=72),
+    Column(title="out", align="right", from_width=72),
+    Column(title="cost", align="right", from_width=110),
+    Column(title="took", align="right"),
+    Column(title="words", fluid=True, from_width=120),
+)
+
+SHORT_ID = 18
+"""Characters of an id that lists show: its millisecond and 12 random bits. `calls show` takes them too."""
+
+MODEL_WIDTH = 28
+"""A longer model name is cut in lists."""
+
+
+def call_row(call: Call, now_us: int, *, short: bool) -> list[Cell | str]:
+    """Return a call as cells of `LIST_COLUMNS`."""
+    closed = call.closed
+    usage = closed.usage if closed else None
+    state = closed.error_code if closed and closed.error_code else call.state
+    return [
+        show_time(call.opened.opened_us, now_us),
+        Cell(call.id[:SHORT_ID] if short else call.id, "dim"),
+        Cell(one_line(state, 24), _STATE_STYLE[call.state]),
+        one_line(_model(call), MODEL_WIDTH if short else 0),
+        "-" if usage is None else _estimated(usage.input_tokens, estimated=usage.estimated),
+        "-" if usage is None else _estimated(usage.output_tokens, estimated=usage.estimated),
+        _cost(closed),
+        show_duration(call.latency_ms),
+        one_line(last_words(call), 200),
+    ]
+
+
+def call_json(call: Call, *, payload: bool) -> dict[str, Any]:
+    """Return a call with the stable fields of `--json`; times are ISO 8601 in UTC, durations milliseconds."""
+    opened, closed = call.opened, call.closed
+    fields: dict[str, Any] = {
+        "id": call.id,
+        "state": call.state,
+        "opened": show_iso(opened.opened_us),
+        "latency_ms": call.latency_ms,
+        **{
+            name: getattr(opened, name)
+            for name in (
+                *("project", "purpose", "kind", "route", "channel", "release", "arm", "model_asked", "stream"),
+                *("key", "session", "user", "client", "trace_parent", "parent_call", "replay_of", "epoch"),
+                *("prompt_name", "prompt_version", "prompt_hash", "prompt_label", "params_hash"),
+            )
+        },
+        "tags": list(opened.tags),
+        "payload": opened.payload,
+        "model": _model(call),
+        "closed": None,
+        "feedback": [msgspec.structs.asdict(given) for given in call.feedback],
+    }
+    if closed is not None:
+        fields["closed"] = _closed_json(closed)
+    if payload:
+        fields["request"] = _payload_json(opened.request)
+        fields["response"] = _payload_json(closed.response) if closed else None
+        fields["variables"] = _payload_json(opened.variables)
+    return fields
+
+
+def _closed_json(closed: Closed) -> dict[str, Any]:
+    return {
+        "status": closed.status,
+        "error_code": closed.error_code,
+        "error_message": closed.error_message,
+        "provider": closed.provider,
+        "model_served": closed.model_served,
+        "finish_reason": closed.finish_reason,
+        "ttft_ms": closed.first_byte_us / 1000 if closed.first_byte_us else None,
+        "usage": msgspec.structs.asdict(closed.usage),
+        "cost_nusd": closed.cost_nusd if closed.price_version else None,
+        "price_version": closed.price_version,
+        "attempts": [msgspec.structs.asdict(attempt) for attempt in closed.attempts],
+        "degraded": closed.degraded,
+        "cache_hit": closed.cache_hit,
+        "provider_response_id": closed.provider_response_id,
+        "provider_request_id": closed.provider_request_id,
+        "fingerprint": closed.fingerprint,
+        "findings": list(closed.findings),
+    }
+
+
+def write_call(call: Call) -> None:
+    """Write everything about one call for people: facts, attempts, messages, answer."""
+    for name, value, style in _facts(call):
+        write(f"{name:<10}  {paint(printable(value), style)}")
+    if call.closed:
+        for attempt in call.closed.attempts:
+            write(f"{'attempt':<10}  {printable(_attempt(attempt))}")
+    for given in call.feedback:
+        write(f"{'feedback':<10}  {printable(_feedback(given))}")
+    for role, text in (*_messages(call.opened.request), *_answers(call.closed)):
+        write()
+        write(paint(f"── {printable(role)}", "bold cyan"))
+        write(printable(text))
+
+
+def _facts(call: Call) -> Iterator[tuple[str, str, str]]:
+    opened, closed = call.opened, call.closed
+    yield "call", call.id, "bold"
+    yield "state", _state_text(call), _STATE_STYLE[call.state]
+    yield "opened", show_iso(opened.opened_us), ""
+    served = f" (served as {closed.model_served})" if closed and closed.model_served else ""
+    yield "model", f"{_model(call)}{served}, asked as {opened.model_asked!r}", ""
+    if closed is not None:
+        ttft = f", first byte after {show_duration(closed.first_byte_us / 1000)}" if closed.first_byte_us else ""
+        yield "took", show_duration(call.latency_ms) + ttft, ""
+        yield "usage", _usage_text(closed), ""
+        yield "cost", _cost(closed), ""
+        if closed.finish_reason:
+            yield "finish", closed.finish_reason, ""
+        if closed.degraded:
+            yield "degraded", "yes: a fallback or the own model answered in another's place", "yellow"
+        if closed.provider_response_id or closed.provider_request_id:
+            yield "provider", f"{closed.provider_response_id or '-'} / {closed.provider_request_id or '-'}", ""
+    yield from _lineage(call)
+
+
+def _lineage(call: Call) -> Iterator[tuple[str, str, str]]:
+    opened = call.opened
+    if opened.route:
+        yield "route", f"{opened.route} / {opened.channel}", ""
+    release = (call.closed.release if call.closed else "") or opened.release
+    if release:
+        yield "release", release, ""
+    if opened.prompt_name:
+        yield "prompt", f"{opened.prompt_name} v{opened.prompt_version} {opened.prompt_label}".rstrip(), ""
+    optional = {
+        "purpose": "" if opened.purpose == "live" else opened.purpose,
+        "project": "" if opened.project == "default" else opened.project,
+        **{name: getattr(opened, name) for name in ("key", "user", "session")},
+        "tags": ", ".join(opened.tags),
+        "client": opened.client,
+        "trace": opened.trace_parent,
+        "parent": opened.parent_call,
+        "replay of": opened.replay_of,
+    }
+    yield from ((name, value, "") for name, value in optional.items() if value)
+
+
+def _state_text(call: Call) -> str:
+    closed = call.closed
+    if closed is None:
+        return "unfinished: its process died before the answer was complete; it may have been billed"
+    if not closed.error_code:
+        return call.state
+    return f"{call.state}: {closed.error_code}: {closed.error_message}"
+
+
+def _usage_text(closed: Closed) -> str:
+    usage = closed.usage
+    text = f"{usage.input_tokens} in, {usage.output_tokens} out"
+    parts = {
+        "cached": usage.cached_tokens,
+        "written to cache": usage.cache_write_tokens,
+        "reasoning": usage.reasoning_tokens,
+        "audio in": usage.audio_input_tokens,
+        "audio out": usage.audio_output_tokens,
+    }
+    inside = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
+    return text + (f" (of these {inside})" if inside else "") + (", estimated" if usage.estimated else "")
+
+
+def _attempt(attempt: Attempt) -> str:
+    result = attempt.error_code or "ok"
+    status = f" (HTTP {attempt.status})" if attempt.status else ""
+    started = show_duration(attempt.started_us / 1000)
+    return f"{attempt.target}: {result}{status}, began at {started}, took {show_duration(attempt.took_us / 1000)}"
+
+
+def _feedback(given: FeedbackGiven) -> str:
+    parts = [given.value, "" if given.score is None else f"{given.score:g}", given.comment, given.correction]
+    return f"{given.name}: " + ", ".join(part for part in parts if part)
+
+
+def _model(call: Call) -> str:
+    return (call.closed.model if call.closed else "") or call.opened.model or call.opened.model_asked
+
+
+def _estimated(tokens: int, *, estimated: bool) -> str:
+    return f"~{tokens}" if estimated else f"{tokens}"
+
+
+def _cost(closed: Closed | None) -> str:
+    if closed is None or not closed.price_version:
+        return "-"
+    return format_usd(closed.cost_nusd) + (" (estimated)" if closed.usage.estimated else "")
+
+
+def last_words(call: Call) -> str:
+    """Return the last message of the request, or the answer where the request was not kept."""
+    texts = [*_messages(call.opened.request)] or [*_answers(call.closed)]
+    return texts[-1][1] if texts else ""
+
+
+def _messages(raw: bytes) -> Iterator[tuple[str, str]]:
+    body = _decode(raw)
+    if not isinstance(body, dict):
+        if raw:
+            yield "request", str(_payload_json(raw))
+        return
+    for message in _dicts(body.get("messages")):
+        yield str(message.get("role", "?")), _content(message)
+    if "input" in body:
+        value = body["input"]
+        yield "input", value if isinstance(value, str) else _compact(value)
+
+
+def _answers(closed: Closed | None) -> Iterator[tuple[str, str]]:
+    if closed is None or not closed.response:
+        return
+    body = _decode(closed.response)
+    if not isinstance(body, dict):
+        yield "answer", str(_payload_json(closed.response))
+        return
+    choices = _dicts(body.get("choices"))
+    for choice in choices:
+        message = choice.get("message")
+        number = f" {choice.get('index')}" if len(choices) > 1 else ""
+        yield f"answer{number}", _content(message) if isinstance(message, dict) else _compact(choice)
+    if not choices:
+        yield "answer", _compact(body)
+
+
+def _content(message: dict[str, Any]) -> str:
+    content = message.get("content")
+    parts = [content] if isinstance(content, str) else [_part(part) for part in _dicts(content)]
+    for name in ("reasoning_content", "refusal"):
+        if isinstance(message.get(name), str) and message[name]:
+            parts.append(f"({name}) {message[name]}")
+    for tool in _dicts(message.get("tool_calls")):
+        function = tool.get("function")
+        if isinstance(function, dict):
+            parts.append(f"(tool call) {function.get('name')}({function.get('arguments', '')})")
+    return "\n".join(parts)
+
+
+def _part(part: dict[str, Any]) -> str:
+    text = part.get("text")
+    return text if isinstance(text, str) else f"({part.get('type', 'part')})"
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _decode(raw: bytes) -> object:
+    try:
+        return msgspec.json.decode(raw) if raw else None
+    except msgspec.DecodeError:
+        return None
+
+
+def _payload_json(raw: bytes) -> object:
+    """Return a payload as JSON data: what it says, `sha256:...` under the `hash` policy, None where not kept."""
+    if not raw:
+        return None
+    value = _decode(raw)
+    if value is not None:
+        return value
+    if len(raw) == _SHA256_BYTES:
+        return f"sha256:{raw.hex()}"
+    return raw.decode("utf-8", "replace")
+
+
+def _compact(value: object) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 2000 else text[:2000] + " ..."

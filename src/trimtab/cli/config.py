@@ -1,0 +1,169 @@
+"""`trimtab config`: is the configuration good, and what does it come to."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from cyclopts import App
+
+from trimtab.config import Config, find_file, load_config, references
+from trimtab.types import ConfigError, ProviderSpec
+
+from .options import AsJson, Place
+from .terminal import Cell, Column, json_text, note, one_line, write, write_json, write_table
+
+app = App(name="config")
+
+HIDDEN = "(hidden)"
+
+
+@app.command
+def check(place: Place | None = None, *, json: AsJson = False) -> int:
+    """Check the configuration: exit 0 where it can be used, 1 where it cannot.
+
+    Names every problem with its key, what it holds and the mend. A variable that is not set is a warning: the
+    provider that needs it cannot be called, everything else can.
+
+    Args:
+        place: Which installation.
+        json: Print JSON with stable fields.
+    """
+    place = place or Place()
+    try:
+        config = load(place)
+        _check_catalog(config)
+    except ConfigError as error:
+        if json:
+            write_json({"ok": False, "file": None, "error": error.message, "warnings": []})
+        else:
+            note(f"error: {error.message}", "red")
+        return 1
+    warnings = [
+        f"providers.{name}.api_key: environment variable {variable} is not set; export it before `trimtab up`"
+        for name, variables in config.unset_variables(os.environ).items()
+        for variable in variables
+    ]
+    if json:
+        file = None if config.source is None else str(config.source)
+        write_json({"ok": True, "file": file, "error": None, "warnings": warnings})
+        return 0
+    for warning in warnings:
+        note(f"warning: {warning}", "yellow")
+    write(one_line(f"{config.source or 'No file, so the defaults'}: good"))
+    return 0
+
+
+@app.command
+def show(place: Place | None = None, *, json: AsJson = False) -> int:
+    """Show the configuration in force: file, environment and defaults together, with secrets hidden.
+
+    Args:
+        place: Which installation.
+        json: Print JSON with stable fields.
+    """
+    config = load(place or Place())
+    tree = visible(config, os.environ)
+    if json:
+        write_json(tree)
+        return 0
+    rows = [(Cell(key, "cyan"), Cell(one_line(value))) for key, value in _flat(tree)]
+    write_table([Column(title="setting"), Column(title="value", fluid=True)], rows)
+    return 0
+
+
+def load(place: Place) -> Config:
+    """Return the configuration that a command's options name. Reads the file and the environment.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    return load_config(find_file(place.config), env=os.environ, data_dir=place.data)
+
+
+def visible(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
+    """Return the configuration as plain data without any secret."""
+    tree: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
+    policy = tree["policy"]
+    return {
+        "file": tree["source"],
+        "data_dir": tree["data_dir"],
+        "gateway": tree["gateway"],
+        "console": tree["console"],
+        "data": {name: policy[name] for name in ("payload", "durability", "on_ledger_failure")},
+        "access": {"open": policy["open_access"]},
+        "deadlines": policy["deadlines"],
+        "retry": policy["retry"],
+        "own": tree["own"] | {"url": _without_password(config.own.url)},
+        "providers": {spec.name: _visible_provider(spec, env) for spec in config.providers},
+        "models": {name: {"targets": targets} for name, targets in tree["targets"].items()},
+        "routes": {
+            route.name: {
+                channel: [_release(config, share.release) | {"weight": share.weight} for share in shares]
+                for channel, shares in route.channels.items()
+            }
+            for route in config.routes
+        },
+        "catalog": {"file": tree["catalog_file"]},
+    }
+
+
+def _release(config: Config, release_id: str) -> dict[str, Any]:
+    release = config.releases[release_id]
+    return {
+        "release": release_id,
+        "model": release.model,
+        "fallbacks": list(release.fallbacks),
+        "parameters": release.parameters,
+    }
+
+
+def _visible_provider(spec: ProviderSpec, env: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = msgspec.to_builtins(spec)
+    del tree["name"]
+    tree["api_key"] = _visible_key(spec.api_key, env)
+    tree["headers"] = dict.fromkeys(spec.headers, HIDDEN)
+    tree["proxy"] = _without_password(spec.proxy)
+    tree["base_url"] = _without_password(spec.base_url)
+    # Whatever a plugin understands may be a secret too; its names are enough to see that it is there.
+    tree["options"] = dict.fromkeys(spec.options, HIDDEN)
+    return tree
+
+
+def _visible_key(text: str, env: Mapping[str, str]) -> str:
+    if not text:
+        return ""
+    names = references(text)
+    if "".join(f"${{{name}}}" for name in names) != text:
+        return HIDDEN
+    state = "set" if all(env.get(name) for name in names) else "NOT SET"
+    return f"{text} ({state})"
+
+
+def _without_password(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    host = rest.rpartition("@")[2]
+    return f"{scheme}{mark}{HIDDEN}@{host}" if mark and "@" in rest else url
+
+
+def _flat(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        here = f"{path}.{key}" if path else str(key)
+        if isinstance(value, dict) and value:
+            yield from _flat(value, here)
+        else:
+            yield here, json_text(value)
+
+
+def _check_catalog(config: Config) -> None:
+    if config.catalog_file is None:
+        return
+    from trimtab.catalog import Catalog
+
+    try:
+        raw = config.catalog_file.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"catalog.file: {config.catalog_file} cannot be read ({error.strerror}); name a file that is there"
+        ) from error
+    Catalog.load(raw)

@@ -1,0 +1,128 @@
+"""How commands reach what is running: plain HTTP to the admin API and the gateway of this machine.
+
+The standard library's client is enough here and loads fast.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from .options import Place
+from .terminal import CommandFailed
+
+if TYPE_CHECKING:
+    from trimtab.serve import Running
+
+ADMIN_TIMEOUT_S = 30.0
+"""The admin API answers in milliseconds; a key's creation waits until every worker has it."""
+
+LARGEST_ERROR_BYTES = 64 * 1024
+"""More of an error body is not worth reading."""
+
+
+def running(place: Place) -> Running:
+    """Return how to reach the Trimtab that the options name.
+
+    Raises:
+        CommandFailed: none is running there; the mend says how to start it.
+    """
+    from trimtab.serve import find_running
+
+    from .config import load
+
+    config = load(place)
+    found = find_running(config.data_dir)
+    if found is None:
+        option = f" --data {place.data}" if place.data else ""
+        raise CommandFailed(
+            f"no Trimtab is running on {config.data_dir}",
+            mend=f"start it in another terminal: trimtab up{option}",
+        )
+    return found
+
+
+def admin(
+    target: Running, method: str, path: str, *, query: dict[str, Any] | None = None, body: object = None
+) -> Any:  # noqa: ANN401 - JSON
+    """Ask the admin API and return its JSON.
+
+    Args:
+        target: what is running.
+        method: the HTTP method.
+        path: below `/api/v1/`; parts must be quoted (`quoted`).
+        query: fields of the query string; empty ones are left out.
+        body: JSON to send.
+
+    Raises:
+        CommandFailed: it said no, or could not be reached.
+    """
+    fields = {name: value for name, value in (query or {}).items() if value not in ("", 0, None)}
+    url = f"{target.url}/api/v1/{path}" + (f"?{urlencode(fields)}" if fields else "")
+    with request(method, url, token=target.token, body=body, timeout_s=ADMIN_TIMEOUT_S) as reply:
+        text = reply.read()
+        return json.loads(text) if text else None
+
+
+def quoted(part: str) -> str:
+    """Return text as one part of a path."""
+    return quote(part, safe="")
+
+
+@contextmanager
+def request(
+    method: str, url: str, *, token: str = "", body: object = None, timeout_s: float | None = None
+) -> Iterator[http.client.HTTPResponse]:
+    """Send a request and yield the open answer; statuses of 400 and above raise.
+
+    Args:
+        method: the HTTP method.
+        url: whole URL, http only.
+        token: bearer token.
+        body: JSON to send.
+        timeout_s: longest silence; None waits for ever.
+
+    Raises:
+        CommandFailed: the server said no (exit 1 for 404, 2 for other 4xx, else 3), or could not be reached.
+    """
+    parts = urlsplit(url)
+    headers = {"Accept": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None
+    if body is not None:
+        data = json.dumps(body).encode()
+        headers["Content-Type"] = "application/json"
+    link = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    try:
+        link.request(method, path, body=data, headers=headers)
+        reply = link.getresponse()
+        if reply.status >= 400:
+            raise _refused(reply)
+        yield reply
+    except (OSError, http.client.HTTPException) as error:
+        raise CommandFailed(
+            f"{parts.scheme}://{parts.netloc} does not answer: {error or type(error).__name__}",
+            mend="is `trimtab up` still running? its terminal, or `trimtab doctor`, says more",
+        ) from error
+    finally:
+        link.close()
+
+
+def _refused(reply: http.client.HTTPResponse) -> CommandFailed:
+    raw = reply.read(LARGEST_ERROR_BYTES)
+    message, code = "", ""
+    try:
+        error = json.loads(raw)["error"]
+        message, code = str(error.get("message", "")), str(error.get("code") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message = f"HTTP {reply.status} {reply.reason}"
+    known = {404: 1}
+    exit_code = known.get(reply.status, 2 if reply.status < 500 and reply.status not in (408, 429, 499) else 3)
+    mend = "set TRIMTAB_API_KEY to a key from `trimtab keys create`" if reply.status == 401 else ""
+    return CommandFailed(f"{message} ({code})" if code else message, mend=mend, exit_code=exit_code)

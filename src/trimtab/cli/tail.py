@@ -1,0 +1,1 @@
+"""`trimtab tail`: calls as they finish."""

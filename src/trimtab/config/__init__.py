@@ -1,0 +1,34 @@
+"""One `trimtab.toml`: found, read, expanded, checked, resolved.
+
+Owns the file's format, its settings with their defaults and descriptions, and `${NAME:-default}`.
+Promises: every problem of a file is named at once, with key path, value, expectation and mend; unknown keys
+are refused; no secret is shown; a provider's key stays unexpanded until it is sent.
+Never reads anything but the file and the environment it is given, and never changes either.
+Entry: `load_config(find_file(...), env=os.environ)`.
+"""
+
+from .check import nearest
+from .expand import expand, references
+from .load import FILE_NAME, OWN, Config, find_file, load_config
+from .reference import Setting, Table, reference_page, tables
+from .schema import Console, Data, Document, Gateway, Own
+
+__all__ = [
+    "FILE_NAME",
+    "OWN",
+    "Config",
+    "Console",
+    "Data",
+    "Document",
+    "Gateway",
+    "Own",
+    "Setting",
+    "Table",
+    "expand",
+    "find_file",
+    "load_config",
+    "nearest",
+    "reference_page",
+    "references",
+    "tables",
+]

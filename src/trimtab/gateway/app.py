@@ -1,0 +1,74 @@
+"""The HTTP face of the pipeline: one ASGI callable and a small table of routes, no framework."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from trimtab.pipeline import Core
+from trimtab.types import TrimtabError
+from trimtab.types.errors import ClientGone, MethodNotAllowed, NotFound
+
+from .calls import Calls
+from .pages import Pages
+from .replies import send_error
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Gateway:
+    """Serves the OpenAI-compatible API. `in_flight` is the number of requests being served."""
+
+    def __init__(self, core: Core, *, bound_to_loopback: bool, counters_folder: str = "") -> None:
+        """Make the callable.
+
+        Args:
+            core: makes the calls.
+            bound_to_loopback: whether the server listens on loopback addresses only.
+            counters_folder: the folder of all workers' counters, for `/metrics`.
+        """
+        calls = Calls(core, bound_to_loopback=bound_to_loopback)
+        pages = Pages(core, counters_folder, bound_to_loopback=bound_to_loopback)
+        self.in_flight = 0
+        self._core = core
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/v1/chat/completions": {"POST": calls.chat},
+            "/v1/embeddings": {"POST": calls.embeddings},
+            "/v1/feedback": {"POST": pages.feedback},
+            "/v1/models": {"GET": pages.models},
+            "/healthz": {"GET": pages.healthz, "HEAD": pages.healthz},
+            "/readyz": {"GET": pages.readyz, "HEAD": pages.readyz},
+            "/metrics": {"GET": pages.metrics},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI 3)."""
+        self.in_flight += 1
+        try:
+            await self._handler(scope)(scope, receive, send)
+        except ClientGone:
+            return  # nobody is there to be told; the call is recorded
+        except TrimtabError as error:
+            self._core.counts.add_named("rejected")
+            await send_error(send, error)
+        except asyncio.CancelledError:
+            raise
+        finally:
+            self.in_flight -= 1
+
+    def _handler(self, scope: Scope) -> Handler:
+        path = scope["path"]
+        methods = self._routes.get(path) or self._routes.get(path.rstrip("/"))
+        if methods is None:
+            known = ", ".join(self._routes)
+            raise NotFound(f"there is nothing at {path[:200]!r}; there are: {known}")
+        handler = methods.get(scope["method"])
+        if handler is None:
+            raise MethodNotAllowed(f"{path} takes {' or '.join(methods)}, not {scope['method']}")
+        return handler
+
+    async def aclose(self) -> None:
+        """Close the providers' connections."""
+        await self._core.aclose()

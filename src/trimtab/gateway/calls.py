@@ -1,0 +1,120 @@
+"""The endpoints that make a call: chat completions and embeddings."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from trimtab.access import authorize
+from trimtab.pipeline import Ask, Core, LiveCall
+from trimtab.types import CallKind, TrimtabError
+from trimtab.types.errors import CallerError, ClientGone
+
+from .replies import JSON, Headers, Send, send_bytes, send_error
+from .requests import read_body
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+_SSE = (b"content-type", b"text/event-stream; charset=utf-8")
+_NO_CACHE = (b"cache-control", b"no-cache")
+_LONGEST_LABEL = 256
+
+
+class Calls:
+    """Turns HTTP requests into calls, and calls into HTTP replies."""
+
+    def __init__(self, core: Core, *, bound_to_loopback: bool) -> None:
+        self._core = core
+        self._loopback = bound_to_loopback
+
+    async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`POST /v1/chat/completions`."""
+        await self._call("chat", scope, receive, send)
+
+    async def embeddings(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`POST /v1/embeddings`."""
+        await self._call("embeddings", scope, receive, send)
+
+    async def _call(self, kind: CallKind, scope: Scope, receive: Receive, send: Send) -> None:
+        core = self._core
+        policy = core.state.policy
+        headers = scope["headers"]
+        caller = authorize(headers, policy, core.state.ring, bound_to_loopback=self._loopback)
+        body = await read_body(headers, receive, policy.max_request_bytes)
+        session = user = client = trace = ""
+        tags: tuple[str, ...] = ()
+        for name, value in headers:
+            if name == b"user-agent":
+                client = _label(value)
+            elif name == b"traceparent":
+                trace = _label(value)
+            elif name.startswith(b"x-trimtab-"):
+                if name == b"x-trimtab-session":
+                    session = _label(value)
+                elif name == b"x-trimtab-user":
+                    user = _label(value)
+                elif name == b"x-trimtab-tags":
+                    tags = tuple(t for t in (part.strip() for part in _label(value).split(",")) if t)
+        ask = Ask(
+            kind=kind,
+            body=body,
+            caller=caller,
+            session=session,
+            user=user,
+            tags=tags,
+            client=client,
+            trace_parent=trace,
+            gone=_gone(receive),
+        )
+        call = core.call(ask)
+        try:
+            async with call:
+                if call.parsed.stream:
+                    await _stream(call, send)
+                else:
+                    await send_bytes(send, 200, call.body, [JSON, *_headers(call)])
+        except ClientGone:
+            raise
+        except TrimtabError as error:
+            if call.opened is None:
+                raise
+            if not call.streaming:
+                await send_error(send, error, _headers(call))
+            # A broken stream: its error event is out, and the body stays unterminated on purpose.
+
+
+async def _stream(call: LiveCall, send: Send) -> None:
+    call.streaming = True
+    await send({"type": "http.response.start", "status": 200, "headers": [_SSE, _NO_CACHE, *_headers(call)]})
+    async for data in call.chunks():
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _headers(call: LiveCall) -> Headers:
+    """Return what a reply says of its call, and the provider's rate limits."""
+    outcome = call.outcome
+    headers = [
+        (b"x-trimtab-call-id", call.call_id.encode()),
+        (b"x-trimtab-release", call.plan.release.encode()),
+        (b"x-trimtab-model", outcome.model.encode("latin-1", "replace")),
+    ]
+    if outcome.degraded:
+        headers.append((b"x-trimtab-degraded", b"true"))
+    for name, value in call.reply_headers:
+        headers.append((name.encode("latin-1"), value.encode("latin-1")))
+    return headers
+
+
+def _gone(receive: Receive) -> Callable[[], Awaitable[None]]:
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    return gone
+
+
+def _label(value: bytes) -> str:
+    """Return a header's text, cut to a sane length and free of control characters."""
+    text = value[:_LONGEST_LABEL].decode("utf-8", "replace")
+    if not text.isprintable():
+        raise CallerError("headers must hold printable text")
+    return text

@@ -1,0 +1,171 @@
+"""The append log's reading side: all segments of a folder, each read on from where it was left."""
+
+import os
+from pathlib import Path
+from uuid import UUID
+
+from trimtab.types import Record
+from trimtab.types.errors import FormatTooNew
+
+from .frames import Framed, FrameScanner
+from .segment import DAMAGED_SUFFIX, SUFFIX, is_locked, segment_uuid
+
+PIECE_BYTES = 1024 * 1024
+"""Read at a time: enough that a read is cheap by the byte, little enough that many segments fit into memory."""
+
+
+class SegmentReader:
+    """Reads one segment as it grows.
+
+    Attributes:
+        path: the segment's file.
+        ended: nobody writes to it any more, and nobody will: its writer died, closed it, or moved on.
+        at_end: the last `read` saw the file's end.
+        too_new: why the segment cannot be read by this Trimtab; empty where it can.
+        faulty: it holds a record that could not be stored, or bytes that are no record: keep the file.
+        open_calls: ids of calls whose opening was read here and which are not stored yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        self.path = path
+        self.ended = False
+        self.at_end = False
+        self.too_new = ""
+        self.faulty = False
+        self.open_calls: set[str] = set()
+        uuid = segment_uuid(path.stem)
+        self._name_id = uuid.bytes if uuid is not None else b""
+        self._scanner = FrameScanner(self._name_id)
+        self._seen_bytes = -1
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    @property
+    def writer(self) -> bytes:
+        """Return who writes it: one value per life of a writer; a value of its own where the header is damaged."""
+        header = self._scanner.header
+        return header.writer_id if header is not None else b"?" + self.path.name.encode()
+
+    @property
+    def damaged_bytes(self) -> int:
+        """Return how many bytes so far are no record and never will be."""
+        return self._scanner.damaged_bytes
+
+    @property
+    def torn_bytes(self) -> int:
+        """Return how long the incomplete record at the end of an ended segment is, once `at_end`."""
+        return self._seen_bytes - self._scanner.offset if self.ended and self.at_end else 0
+
+    @property
+    def offset(self) -> int:
+        """Return how far the segment is read, in bytes."""
+        return self._scanner.offset
+
+    def probe(self) -> bool:
+        """Look whether the segment has ended; what is read after a True is all there will be."""
+        if not self.ended and not is_locked(self._fd):
+            self.ended = True
+            self.at_end = False
+        return self.ended
+
+    def read(self) -> list[Framed]:
+        """Return the next records, out of at most a piece (1 MiB, or one larger record); none at the end.
+
+        Sets `at_end`, or `too_new`, which ends reading for good.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        if self.too_new:
+            return []
+        size = os.fstat(self._fd).st_size
+        if size == self._seen_bytes and self.at_end:
+            return []
+        asked = max(PIECE_BYTES, self._scanner.need)
+        data = os.pread(self._fd, min(asked, max(size - self._scanner.offset, 0)), self._scanner.offset)
+        self._seen_bytes = self._scanner.offset + len(data)
+        try:
+            found = self._scanner.feed(data)
+        except FormatTooNew as error:
+            self.too_new, self.at_end = error.message, True
+            return []
+        rest = self._seen_bytes - self._scanner.offset
+        self.at_end = self._seen_bytes >= size and rest < self._scanner.need
+        return found
+
+    def reread(self, frame: tuple[int, int]) -> Record | None:
+        """Return the record of a frame that was found before, or None where the disk no longer has it."""
+        start, end = frame
+        return self._scanner.record_at(os.pread(self._fd, end - start, start))
+
+    def remove(self) -> None:
+        """Delete the file, or put it aside as `*.damaged` where it is faulty or has damaged bytes."""
+        if self.faulty or self.damaged_bytes:
+            self.path.rename(self.path.with_suffix(DAMAGED_SUFFIX))
+        else:
+            self.path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class LogReader:
+    """All segments of a folder, oldest first.
+
+    Attributes:
+        segments: those in sight and not removed, by name.
+        problems: file name → what the operating system said; such a file is tried again at each `refresh`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.segments: dict[str, SegmentReader] = {}
+        self.problems: dict[str, str] = {}
+
+    def refresh(self) -> None:
+        """See which segments have ended, and which are new.
+
+        In this order: a writer makes its next segment before it lets go of the last one. So if all segments of a
+        writer that are in sight after this have ended, the writer is dead.
+        """
+        for segment in self.segments.values():
+            segment.probe()
+        try:
+            names = {entry.name for entry in os.scandir(self.folder) if entry.name.endswith(SUFFIX)}
+        except FileNotFoundError:
+            names = set()
+        self.problems = {}
+        for name in sorted(names - self.segments.keys(), key=_age_key):
+            try:
+                self.segments[name] = SegmentReader(self.folder / name)
+            except OSError as error:
+                self.problems[name] = str(error)
+        for name in self.segments.keys() - names:
+            self.segments.pop(name).close()
+
+    def writer_is_dead(self, segment: SegmentReader) -> bool:
+        """Tell whether no segment of this segment's writer is written to any more; see `refresh`."""
+        return all(other.ended for other in self.segments.values() if other.writer == segment.writer)
+
+    def remove(self, segment: SegmentReader) -> None:
+        """Remove a segment that is done with."""
+        segment.remove()
+        del self.segments[segment.path.name]
+
+    def close(self) -> None:
+        """Release all files."""
+        for segment in self.segments.values():
+            segment.close()
+        self.segments.clear()
+
+
+def _age_key(name: str) -> tuple[UUID, str]:
+    return segment_uuid(Path(name).stem) or UUID(int=0), name

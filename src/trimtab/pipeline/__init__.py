@@ -1,0 +1,17 @@
+"""One call, free of HTTP servers: resolve → open → attempt → stream → record.
+
+Owns retries, fallbacks, deadlines, the two lanes of a stream, and when a call's records are written.
+Promises: recorded before a provider is asked and before the last byte is handed out; a broken stream ends in an
+explicit error; before the first content another target may take over unseen; cancelling closes the upstream socket.
+Never imports the slow loop (release, drift, tuning, evals), and never branches on a provider's name.
+Entry: `Core.call(Ask(...))`.
+"""
+
+from .ask import Ask
+from .call import LiveCall
+from .core import Core, feedback_record
+from .ports import Counts, Keep, Log
+from .stages import StreamStage
+from .state import State
+
+__all__ = ["Ask", "Core", "Counts", "Keep", "LiveCall", "Log", "State", "StreamStage", "feedback_record"]

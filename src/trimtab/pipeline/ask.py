@@ -1,0 +1,114 @@
+"""A request as it came, and what must be understood of it; everything else stays as the caller wrote it."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from trimtab.access import Caller
+from trimtab.types import CallKind, Purpose
+from trimtab.types.errors import CallerError
+
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_text = msgspec.json.Decoder(str).decode
+_flag = msgspec.json.Decoder(bool).decode
+_object = msgspec.json.Decoder(dict[str, Any]).decode
+_TRUE = msgspec.Raw(b'{"include_usage":true}')
+_NOT_PARAMETERS = frozenset(
+    {"model", "messages", "input", "stream", "stream_options", "user", "safety_identifier", "metadata"}
+)
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One request for a call, free of HTTP."""
+
+    kind: CallKind
+    body: bytes
+    """The JSON object as received."""
+    caller: Caller
+    purpose: Purpose = "live"
+    session: str = ""
+    user: str = ""
+    tags: tuple[str, ...] = ()
+    client: str = ""
+    trace_parent: str = ""
+    parent_call: str = ""
+    replay_of: str = ""
+    gone: Callable[[], Awaitable[None]] | None = None
+    """Returns once the client has gone; None where nobody can tell."""
+
+
+class Parsed(msgspec.Struct, kw_only=True):
+    """The request's fields, undecoded, and the few that steer the call."""
+
+    fields: dict[str, msgspec.Raw]
+    model: str
+    stream: bool
+    wants_usage: bool
+    user: str
+    params_hash: str
+
+
+def parse(ask: Ask) -> Parsed:
+    """Read a request.
+
+    Raises:
+        CallerError: the body is no JSON object, or `model`, `stream` or the messages are missing or of another type.
+    """
+    try:
+        fields = _decode(ask.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CallerError(f"the body must be a JSON object: {error}") from error
+    model = _field(fields, "model", _text, "a text such as \"openai/gpt-4o-mini\"")
+    if not model:
+        raise CallerError("`model` is missing; name one, such as \"openai/gpt-4o-mini\"", param="model")
+    words = "messages" if ask.kind == "chat" else "input"
+    if words not in fields:
+        raise CallerError(f"`{words}` is missing", param=words)
+    stream = bool(ask.kind == "chat" and _field(fields, "stream", _flag, "true or false"))
+    wants_usage = False
+    if stream:
+        wants_usage = _ask_for_usage(fields)
+    user = ask.user or _field(fields, "user", _text, "a text") or ""
+    if not user and "safety_identifier" in fields:
+        user = _field(fields, "safety_identifier", _text, "a text") or ""
+    return Parsed(
+        fields=fields,
+        model=model,
+        stream=stream,
+        wants_usage=wants_usage,
+        user=user,
+        params_hash=_params_hash(fields),
+    )
+
+
+def _field(fields: dict[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Raw], Any], expected: str) -> Any:
+    raw = fields.get(name)
+    if raw is None or raw == b"null":
+        return None
+    try:
+        return decode(raw)
+    except msgspec.DecodeError as error:
+        raise CallerError(f"`{name}` must be {expected}", param=name) from error
+
+
+def _ask_for_usage(fields: dict[str, msgspec.Raw]) -> bool:
+    """Make the provider report usage at the stream's end; return whether the caller asked for it too."""
+    options = _field(fields, "stream_options", _object, "an object")
+    if not options:
+        fields["stream_options"] = _TRUE
+        return False
+    if options.get("include_usage") is True:
+        return True
+    fields["stream_options"] = msgspec.Raw(msgspec.json.encode({**options, "include_usage": True}))
+    return False
+
+
+def _params_hash(fields: dict[str, msgspec.Raw]) -> str:
+    """Hash the parameters as written: same text, same hash; order does not matter."""
+    parts = [b"%b:%b" % (key.encode(), raw) for key, raw in fields.items() if key not in _NOT_PARAMETERS]
+    if not parts:
+        return ""
+    parts.sort()
+    return hashlib.blake2b(b"\n".join(parts), digest_size=8).hexdigest()

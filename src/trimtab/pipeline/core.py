@@ -1,0 +1,151 @@
+"""What one process needs to make calls: the compiled state, the log, the counters, the sweeper of deadlines."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from trimtab.access import Caller
+from trimtab.providers import ProviderContext, make_provider
+from trimtab.types import Clock, Closed, FeedbackGiven, Opened, ProviderSpec, Provider, Snapshot, new_id
+from trimtab.types.errors import ProviderError
+
+from .ask import Ask
+from .call import LiveCall
+from .ports import Counts, Keep, Log
+from .record import Recorder
+from .state import State
+from .watch import Sweeper
+
+
+class Core:
+    """Makes calls under the latest snapshot it was given. One per process, on one event loop."""
+
+    def __init__(
+        self, *, log: Log, counts: Counts, keep: Mapping[str, Keep], clock: Clock, run_dir: Path
+    ) -> None:
+        """Prepare to serve; `apply` a snapshot before the first call.
+
+        Args:
+            log: this process's append log.
+            counts: this process's counters.
+            keep: payload policies by name.
+            clock: the time of records.
+            run_dir: run-time files, where the own model's endpoint is found.
+        """
+        self.clock = clock
+        self.counts = counts
+        self.recorder = Recorder(log, counts, "refuse")
+        self.sweeper = Sweeper()
+        self._keep = keep
+        self._run_dir = run_dir
+        self._state: State | None = None
+        self._retired: list[Provider] = []
+
+    @property
+    def state(self) -> State:
+        """The generation that new calls obey."""
+        assert self._state is not None, "apply a snapshot first"
+        return self._state
+
+    @property
+    def generation(self) -> int:
+        """Number of the snapshot in force; 0 before the first."""
+        return self._state.generation if self._state is not None else 0
+
+    def compile(self, snapshot: Snapshot) -> State:
+        """Compile a snapshot without obeying it; may run in a thread.
+
+        Raises:
+            ConfigError: it cannot be obeyed; the present one stays in force.
+        """
+        context = ProviderContext(
+            run_dir=self._run_dir, clock=self.clock, max_reply_bytes=snapshot.policy.max_reply_bytes
+        )
+
+        def make(spec: ProviderSpec) -> Provider:
+            return make_provider(spec, context)
+
+        return State(snapshot, make, self._state)
+
+    def swap(self, state: State) -> None:
+        """Obey a compiled snapshot from now on; calls under way keep the one they began with."""
+        if self._state is not None:
+            kept = set(map(id, state.providers.values()))
+            self._retired.extend(p for p in self._state.providers.values() if id(p) not in kept)
+        self._state = state
+        self.recorder.on_failure = state.policy.on_ledger_failure
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Compile and obey a snapshot.
+
+        Raises:
+            ConfigError: it cannot be obeyed; the present one stays in force.
+        """
+        self.swap(self.compile(snapshot))
+
+    def call(self, ask: Ask) -> LiveCall:
+        """Return a call to enter: `async with core.call(ask) as call`."""
+        return LiveCall(self, ask)
+
+    def keep(self, policy: str) -> Keep:
+        """Return what a payload policy does."""
+        return self._keep[policy]
+
+    def count(self, closed: Closed, opened: Opened) -> None:
+        """Add a finished call to the counters."""
+        counts = self.counts
+        counts.add_named(_STATE_COUNTERS[closed.state])
+        usage = closed.usage
+        if usage.input_tokens:
+            counts.add_named("input_tokens", usage.input_tokens)
+        if usage.output_tokens:
+            counts.add_named("output_tokens", usage.output_tokens)
+        if closed.cost_nusd:
+            counts.add_named("cost_nusd", closed.cost_nusd)
+        counts.observe_ms((closed.closed_us - opened.opened_us) / 1000)
+
+    async def feedback(self, given: FeedbackGiven) -> None:
+        """Record feedback on a call.
+
+        Raises:
+            LedgerUnavailable: it cannot be written, and the policy is to refuse.
+        """
+        await self.recorder.write(given, "unrecorded_feedback")
+        self.counts.add_named("feedback")
+
+    async def models(self) -> list[tuple[str, str]]:
+        """Return (name, owner) of all that answers here; providers that list their models are asked."""
+        rows = self.state.served()
+        for name in self.state.open_ended():
+            try:
+                rows.extend((f"{name}/{model}", name) for model in await self.state.providers[name].models())
+            except ProviderError:
+                continue  # a provider that is down lists nothing; the others still answer
+        return rows
+
+    async def aclose(self) -> None:
+        """Close the providers' connections."""
+        providers = [*self._retired, *(self._state.providers.values() if self._state else ())]
+        self._retired.clear()
+        for provider in providers:
+            await provider.aclose()
+
+
+_STATE_COUNTERS = {"ok": "answered", "error": "errors", "cancelled": "cancelled", "unfinished": "errors"}
+
+
+def feedback_record(caller: Caller, at_us: int, fields: Mapping[str, object]) -> FeedbackGiven:
+    """Return the record of one piece of feedback; `fields` are checked already."""
+    score = fields.get("score")
+    return FeedbackGiven(
+        id=new_id(),
+        call_id=str(fields["call_id"]),
+        at_us=at_us,
+        project=caller.project,
+        name=str(fields.get("name") or "rating"),
+        score=None if score is None else float(score),  # type: ignore[arg-type]
+        value=str(fields.get("value") or ""),
+        comment=str(fields.get("comment") or ""),
+        correction=str(fields.get("correction") or ""),
+        user=str(fields.get("user") or ""),
+        key=caller.key,
+    )

@@ -1,0 +1,46 @@
+"""What the pipeline needs of the ledger, as ports: the process that makes calls hands them in."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from trimtab.types import Record
+
+Keep = Callable[[bytes], bytes]
+"""A payload policy: what of these bytes is kept."""
+
+
+class Log(Protocol):
+    """The append log of this process."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether records must be on the disk itself before a call goes on (`durability = "power"`)."""
+        ...
+
+    def append(self, record: Record) -> None:
+        """Write a record so that it survives the death of this process.
+
+        Raises:
+            LedgerUnavailable: it cannot be written.
+        """
+        ...
+
+    async def append_durable(self, record: Record) -> None:
+        """Write a record so that it survives a power cut.
+
+        Raises:
+            LedgerUnavailable: it cannot be written.
+        """
+        ...
+
+
+class Counts(Protocol):
+    """This process's counters."""
+
+    def add_named(self, name: str, n: int = 1) -> None:
+        """Add to a counter."""
+        ...
+
+    def observe_ms(self, ms: float) -> None:
+        """Add a latency."""
+        ...

@@ -1,0 +1,161 @@
+"""Writing a call's two records: before the first provider is asked, and before the last byte goes out."""
+
+from trimtab.catalog import Catalog, estimate_request_tokens, estimate_tokens
+from trimtab.types import Attempt, CallState, Closed, Opened, Record, Usage
+from trimtab.types.errors import LedgerUnavailable
+
+from .ask import Ask, Parsed
+from .ports import Counts, Keep, Log
+from .state import Plan
+
+
+class Recorder:
+    """Writes a worker's records, and decides what happens to a call that cannot be recorded."""
+
+    __slots__ = ("_counts", "_log", "on_failure")
+
+    def __init__(self, log: Log, counts: Counts, on_failure: str) -> None:
+        self._log = log
+        self._counts = counts
+        self.on_failure = on_failure
+        """`refuse`: the call fails. `serve`: it goes on, and is counted as unrecorded."""
+
+    async def write(self, record: Record, unrecorded: str) -> None:
+        """Append one record, durable as configured.
+
+        Args:
+            record: what to write.
+            unrecorded: the counter to raise where it cannot be written and the call goes on all the same.
+
+        Raises:
+            LedgerUnavailable: it cannot be written, and the policy is to refuse.
+        """
+        try:
+            if self._log.waits:
+                await self._log.append_durable(record)
+            else:
+                self._log.append(record)
+        except LedgerUnavailable:
+            self._counts.add_named(unrecorded)
+            if self.on_failure == "refuse":
+                raise
+
+    def write_at_once(self, record: Record, unrecorded: str) -> None:
+        """Append where nothing may be awaited any more: the call's task is being cancelled."""
+        try:
+            self._log.append(record)
+        except LedgerUnavailable:
+            self._counts.add_named(unrecorded)
+
+
+class Outcome:
+    """What became of a call, filled in as it happens."""
+
+    __slots__ = (
+        "attempts",
+        "degraded",
+        "error_code",
+        "error_message",
+        "fingerprint",
+        "finish_reason",
+        "first_byte_us",
+        "model",
+        "model_served",
+        "provider",
+        "request_id",
+        "response",
+        "response_id",
+        "state",
+        "status",
+        "text",
+        "usage",
+    )
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.degraded = False
+        self.error_code = self.error_message = ""
+        self.fingerprint = self.finish_reason = ""
+        self.first_byte_us = 0
+        self.model = self.model_served = self.provider = ""
+        self.request_id = self.response_id = ""
+        self.response = b""
+        self.state: CallState = "ok"
+        self.status = 200
+        self.text = ""
+        """The answer's text, as far as it came: what to estimate from where usage never arrived."""
+        self.usage: Usage | None = None
+
+
+def opened_record(call_id: str, opened_us: int, ask: Ask, parsed: Parsed, plan: Plan, keep: Keep) -> Opened:
+    """Return the record of a call that is about to be made."""
+    caller = ask.caller
+    return Opened(
+        call_id,
+        opened_us,
+        caller.project,
+        ask.purpose,
+        ask.kind,
+        plan.route,
+        plan.channel,
+        plan.release,
+        plan.arm,
+        parsed.model,
+        plan.models[0].model,
+        parsed.params_hash,
+        parsed.stream,
+        caller.key,
+        ask.session,
+        parsed.user,
+        ask.tags,
+        ask.client,
+        ask.trace_parent,
+        ask.parent_call,
+        ask.replay_of,
+        caller.payload,
+        keep(ask.body),
+    )
+
+
+def closed_record(opened: Opened, outcome: Outcome, closed_us: int, catalog: Catalog, ask: Ask, keep: Keep) -> Closed:
+    """Return the record of a call that has ended; a missing usage is estimated and flagged, never a zero."""
+    usage = outcome.usage
+    if usage is None:
+        usage = _estimate(outcome, ask)
+    cost, version = 0, ""
+    if usage.input_tokens or usage.output_tokens:
+        cost, version = catalog.cost(outcome.model, usage, opened.opened_us)[:2]
+    return Closed(
+        opened.id,
+        closed_us,
+        outcome.first_byte_us,
+        outcome.state,
+        outcome.status,
+        outcome.error_code,
+        outcome.error_message,
+        outcome.model,
+        outcome.model_served,
+        outcome.provider,
+        outcome.response_id,
+        outcome.request_id,
+        outcome.fingerprint,
+        outcome.finish_reason,
+        tuple(outcome.attempts),
+        usage,
+        cost,
+        version,
+        outcome.degraded,
+        False,
+        keep(outcome.response) if outcome.response else b"",
+    )
+
+
+def _estimate(outcome: Outcome, ask: Ask) -> Usage:
+    """Estimate what an answered, cut or cancelled call used; one that nobody answered used nothing we know of."""
+    if outcome.state == "error" and not outcome.text:
+        return Usage()
+    return Usage(
+        input_tokens=estimate_request_tokens(ask.body),
+        output_tokens=estimate_tokens(outcome.text) if outcome.text else 0,
+        estimated=True,
+    )

@@ -1,0 +1,107 @@
+"""Deadlines of many calls with one timer: a call costs a set entry, not a timer and a task of its own."""
+
+import asyncio
+from collections.abc import Callable
+
+from trimtab.types.errors import ClientGone, TrimtabError
+
+SWEEP_S = 0.025
+"""How often deadlines are looked at: their resolution, and how soon a vanished client is first looked for."""
+
+
+class Watch:
+    """Watches one call: cancels its task when the armed deadline passes, or when its client has gone.
+
+    The cancelled code asks `raise_for` what happened; a cancellation from outside stays one.
+    """
+
+    __slots__ = ("_at", "_error", "_on_first_sweep", "_task", "_total_at", "_total_s", "fired")
+
+    def __init__(self, total_s: float, on_first_sweep: Callable[["Watch"], None] | None = None) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a call runs inside a task"
+        self._task = task
+        self._total_s = total_s
+        self._total_at = asyncio.get_running_loop().time() + total_s
+        self._at = self._total_at
+        self._error: Callable[[], TrimtabError] | None = None
+        self._on_first_sweep = on_first_sweep
+        self.fired: TrimtabError | None = None
+
+    def arm(self, after_s: float, error: Callable[[], TrimtabError], now: float) -> None:
+        """Set the deadline of the present phase; it replaces the one before. `now` is the loop's time."""
+        self._at = now + after_s
+        self._error = error
+
+    def disarm(self) -> None:
+        """Leave only the call's total deadline."""
+        self._at = self._total_at
+        self._error = None
+
+    def total(self) -> float:
+        """Return when the whole call must be over, on the loop's clock."""
+        return self._total_at
+
+    def look(self, now: float) -> None:
+        """Check the deadlines; called by the sweeper."""
+        if self._on_first_sweep is not None:
+            start, self._on_first_sweep = self._on_first_sweep, None
+            start(self)
+        if self.fired is None and (now >= self._at or now >= self._total_at):
+            self._fire(now)
+
+    def client_gone(self) -> None:
+        """The client closed its connection: stop."""
+        if self.fired is None:
+            self.fired = ClientGone("the client closed its connection before the answer was complete")
+            self._task.cancel()
+
+    def _fire(self, now: float) -> None:
+        from trimtab.types.errors import TotalTimeout
+
+        if self._error is None or now >= self._total_at:
+            self.fired = TotalTimeout(f"the call took longer than its total deadline of {self._total_s:g} s")
+        else:
+            self.fired = self._error()
+        self._task.cancel()
+
+    def raise_for(self) -> None:
+        """Called on `CancelledError`: raise what this watch cancelled for, if it was this watch.
+
+        Raises:
+            TrimtabError: the deadline's error, or `ClientGone`.
+        """
+        fired = self.fired
+        if fired is not None and self._task.uncancel() == 0:
+            self.fired = None
+            raise fired
+
+
+class Sweeper:
+    """Looks at all watches every `SWEEP_S` seconds, while there are any."""
+
+    __slots__ = ("_timer", "_watches")
+
+    def __init__(self) -> None:
+        self._watches: set[Watch] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, watch: Watch) -> None:
+        """Begin to look at a watch."""
+        self._watches.add(watch)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def remove(self, watch: Watch) -> None:
+        """Stop looking at a watch."""
+        self._watches.discard(watch)
+
+    def _sweep(self) -> None:
+        if not self._watches:
+            self._timer = None
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for watch in tuple(self._watches):
+            watch.look(now)
+        self._timer = loop.call_later(SWEEP_S, self._sweep)

@@ -1,0 +1,27 @@
+"""Who serves models: one folder each, found through the `trimtab.providers` table of entry points.
+
+Owns the sockets to providers and the reading of their formats.
+Promises: one request in, one reply out (`types.Provider`); cancelling closes the socket; errors say their consequence.
+Never retries, prices, records, or chooses a model: the pipeline does.
+Entry: `make_provider(spec, context)`.
+"""
+
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from trimtab.types import Provider, ProviderSpec
+
+from .context import ProviderContext
+
+__all__ = ["ProviderContext", "make_provider"]
+
+
+def make_provider(spec: "ProviderSpec", context: ProviderContext) -> "Provider":
+    """Make the provider that a specification describes, through the plugin table.
+
+    Raises:
+        ConfigError: its kind is unknown, or its settings cannot be used.
+    """
+    from trimtab.plugins import load
+
+    return cast("Provider", load("trimtab.providers", spec.kind)(spec, context))

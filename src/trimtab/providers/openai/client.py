@@ -1,0 +1,166 @@
+"""The OpenAI dialect as a provider: OpenAI itself and everything compatible with it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+
+import msgspec
+
+from trimtab.providers.transport import Client, ClientOptions, Exchange
+from trimtab.types import Clock, Completion, Done, Finish, Frame, ProviderSpec, Reply, ReplyHead, Request
+from trimtab.types.errors import ConnectionLost, MalformedReply, ProviderError, StreamCut
+
+from . import decode
+from .stream import ChunkReader, SseFramer
+from .wire import ModelsWire
+
+_PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
+_ERROR_BODY_BYTES = 65_536
+_encode = msgspec.json.Encoder().encode
+
+
+class OpenAIProvider:
+    """Serves chat and embeddings through one base URL and key."""
+
+    def __init__(self, spec: ProviderSpec, api_key: str, clock: Clock, max_reply_bytes: int) -> None:
+        """Prepare connections; nothing is sent.
+
+        Raises:
+            ConfigError: the base URL or CA file cannot be used.
+        """
+        headers = list(spec.headers.items())
+        if api_key:
+            headers.append(("Authorization", f"Bearer {api_key}"))
+        headers.append(("User-Agent", "trimtab"))
+        self.name = spec.name
+        self._spec = spec
+        self._clock = clock
+        self._needs_done = bool(spec.options.get("done_marker", True))
+        self._client = Client(
+            ClientOptions(
+                base_url=spec.base_url or "https://api.openai.com/v1",
+                what=f"provider {spec.name!r}",
+                connect_s=spec.deadlines.connect_s if spec.deadlines else 5.0,
+                max_connections=spec.max_connections,
+                proxy=spec.proxy,
+                ca_file=spec.ca_file,
+                headers=tuple(headers),
+                max_reply_bytes=max_reply_bytes,
+            )
+        )
+
+    def open(self, request: Request) -> AbstractAsyncContextManager[Reply]:
+        """Send a request; see `types.exchange.Provider.open`."""
+        exchange = self._client.request("POST", _PATHS[request.kind], _encode(request.body))
+        return _Open(self, request, exchange)
+
+    async def models(self) -> list[str]:
+        """Ask `/models`.
+
+        Raises:
+            ProviderError: no usable answer.
+        """
+        async with self._client.request("GET", "/models") as exchange:
+            body = await exchange.body()
+            if exchange.status != 200:
+                raise decode.refusal(exchange.status, body, None)
+        try:
+            return [m.id for m in msgspec.json.decode(body, type=ModelsWire).data]
+        except msgspec.DecodeError as error:
+            raise MalformedReply(f"the list of models cannot be read: {error}") from error
+
+    async def aclose(self) -> None:
+        """Close pooled connections."""
+        await self._client.aclose()
+
+    async def refused(self, exchange: Exchange) -> ProviderError:
+        """Read an error reply into the error it means."""
+        try:
+            body = await exchange.body(_ERROR_BODY_BYTES)
+        except ProviderError:
+            body = b""  # the status alone says enough; its text broke off
+        pause = decode.retry_after(exchange.header(b"retry-after"), exchange.header(b"retry-after-ms"), self._clock)
+        return decode.refusal(exchange.status, body[:_ERROR_BODY_BYTES], pause)
+
+    @property
+    def needs_done(self) -> bool:
+        """Whether a stream must end with `[DONE]`; option `done_marker = false` for servers that never send it."""
+        return self._needs_done
+
+
+class _Open:
+    """The context around one exchange; itself the reply."""
+
+    __slots__ = ("_exchange", "_provider", "_request", "head")
+
+    def __init__(self, provider: OpenAIProvider, request: Request, exchange: Exchange) -> None:
+        self._provider = provider
+        self._request = request
+        self._exchange = exchange
+        self.head = ReplyHead()
+
+    async def __aenter__(self) -> "_Open":
+        exchange = self._exchange
+        await exchange.__aenter__()
+        status = exchange.status
+        if status != 200:
+            try:
+                raise await self._provider.refused(exchange)
+            finally:
+                await exchange.__aexit__(None, None, None)
+        request_id = kind = ""
+        passed = []
+        for name, value in exchange.headers:
+            if name == b"x-request-id":
+                request_id = value.decode("latin-1")
+            elif name == b"content-type":
+                kind = value.decode("latin-1").lower()
+            elif name.startswith(b"x-ratelimit-"):
+                passed.append((name.decode("latin-1"), value.decode("latin-1")))
+        self.head = ReplyHead(status=status, request_id=request_id, headers=tuple(passed))
+        if self._request.stream and "text/event-stream" not in kind:
+            beginning = await _beginning(exchange)
+            await exchange.__aexit__(None, None, None)
+            raise MalformedReply(
+                f"the provider answered a streamed request with content type {kind or 'none'!r}, "
+                f"not text/event-stream; it begins {beginning!r}"
+            )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exchange.__aexit__(kind, error, trace)
+
+    async def completion(self) -> Completion:
+        body = await self._exchange.body()
+        return decode.completion(body) if self._request.kind == "chat" else decode.embeddings(body)
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        framer, reader, exchange = SseFramer(), ChunkReader(), self._exchange
+        finished = False
+        try:
+            while data := await exchange.read():
+                for raw in framer.feed(data):
+                    frame = reader.read(raw)
+                    for event in frame.events:
+                        kind = type(event)
+                        if kind is Done:
+                            exchange.ended = True
+                            yield frame
+                            return
+                        if kind is Finish:
+                            finished = True
+                    yield frame
+        except ConnectionLost as error:
+            raise StreamCut("the provider's stream broke off before its end") from error
+        if not finished or framer.rest.strip() or self._provider.needs_done:
+            raise StreamCut("the provider's stream ended without its end marker")
+        yield Frame(b"data: [DONE]\n\n", (Done(),))
+
+
+async def _beginning(exchange: Exchange) -> bytes:
+    try:
+        return (await exchange.read())[:80]
+    except ProviderError:
+        return b""  # the content type is fault enough; the body broke off too

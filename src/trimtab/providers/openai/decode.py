@@ -1,0 +1,115 @@
+"""Statuses, whole completions and embeddings of the OpenAI dialect, read into our words."""
+
+from email.utils import parsedate_to_datetime
+
+import msgspec
+
+from trimtab.types import Clock, Completion
+from trimtab.types.errors import (
+    EmptyReply,
+    MalformedReply,
+    ProviderAuthFailed,
+    ProviderError,
+    ProviderFailed,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+)
+
+from .wire import CompletionWire, EmbeddingsWire, error_text, text_of
+
+_completion = msgspec.json.Decoder(CompletionWire).decode
+_embeddings = msgspec.json.Decoder(EmbeddingsWire).decode
+
+
+def completion(body: bytes) -> Completion:
+    """Read a `chat.completion`.
+
+    Raises:
+        MalformedReply: no JSON, or not of that shape.
+        EmptyReply: no choice in it.
+        ProviderFailed: an error object under a status of 200.
+    """
+    try:
+        reply = _completion(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedReply(f"the reply cannot be read: {error}; it begins {body[:80]!r}") from error
+    if reply.error is not None:
+        raise ProviderFailed(f"the provider answered 200 with an error: {error_text(reply.error)[0]}")
+    if not reply.choices:
+        raise EmptyReply("the provider's reply has no choices")
+    usage = None if reply.usage is None else reply.usage.parts()
+    text = ""
+    if usage is None:
+        text = "".join(text_of(c.message.content) for c in reply.choices if c.message is not None)
+    return Completion(
+        body=body,
+        response_id=reply.id or "",
+        model=reply.model or "",
+        fingerprint=reply.system_fingerprint or "",
+        finish_reason=reply.choices[0].finish_reason or "",
+        usage=usage,
+        text=text,
+    )
+
+
+def embeddings(body: bytes) -> Completion:
+    """Read the list of embeddings.
+
+    Raises:
+        MalformedReply: no JSON, or not of that shape.
+        EmptyReply: no vector in it.
+        ProviderFailed: an error object under a status of 200.
+    """
+    try:
+        reply = _embeddings(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedReply(f"the reply cannot be read: {error}; it begins {body[:80]!r}") from error
+    if reply.error is not None:
+        raise ProviderFailed(f"the provider answered 200 with an error: {error_text(reply.error)[0]}")
+    if not reply.data:
+        raise EmptyReply("the provider's reply has no embeddings")
+    return Completion(
+        body=body,
+        model=reply.model or "",
+        usage=None if reply.usage is None else reply.usage.parts(),
+    )
+
+
+def refusal(status: int, body: bytes, retry_after_s: float | None) -> ProviderError:
+    """Return the error that a status other than 200 means; `body` is its beginning."""
+    message = _message(status, body)
+    if status == 429:
+        return RateLimited(message, retry_after_s=retry_after_s)
+    if status in (503, 529):
+        return ProviderUnavailable(message, retry_after_s=retry_after_s)
+    if status in (401, 403):
+        return ProviderAuthFailed(f"the provider refused our key: {message}; check its api_key")
+    if 400 <= status < 500 and status != 408:
+        return ProviderRejected(message, status=status, body=body)
+    return ProviderFailed(message, retry_after_s=retry_after_s)
+
+
+def retry_after(value: str, value_ms: str, clock: Clock) -> float | None:
+    """Return the pause a provider asks for, in seconds, from `Retry-After` or `retry-after-ms` (RFC 9110, 10.2.3)."""
+    try:
+        if value_ms:
+            return max(0.0, float(value_ms) / 1000)
+        if not value:
+            return None
+        if value.replace(".", "", 1).isdigit():
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - clock.now_us() / 1e6)
+    except ValueError:
+        return None  # a provider's typing error is no reason to fail: we use our own pause then
+
+
+def _message(status: int, body: bytes) -> str:
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        decoded = None
+    if isinstance(decoded, dict) and (error := decoded.get("error") or decoded.get("detail")):
+        return f"the provider answered {status}: {error_text(error)[0]}"
+    beginning = body[:200].decode("utf-8", "replace").strip()
+    return f"the provider answered {status}" + (f": {beginning}" if beginning else "")

@@ -1,0 +1,157 @@
+"""Server-sent events, cut into frames and read: the bytes stay as the provider wrote them.
+
+Source: WHATWG HTML, section 9.2.6 (event stream interpretation); a frame here is one event with its blank line.
+"""
+
+import re
+
+import msgspec
+
+from trimtab.types import (
+    ContentDelta,
+    Done,
+    Event,
+    Finish,
+    Frame,
+    ProviderFault,
+    ReasoningDelta,
+    RefusalDelta,
+    Started,
+    ToolCallDelta,
+    UsageReport,
+)
+from trimtab.types.errors import MalformedReply
+
+from .wire import Chunk, ChunkChoice, Delta, error_text, text_of
+
+_BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\n\n")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_DONE = Frame(b"data: [DONE]\n\n", (Done(),))
+_LONGEST_BREAK = 3
+"""A blank line may be split over two reads: so many bytes less one are looked at again."""
+
+
+class SseFramer:
+    """Cuts a byte stream into frames, at any chunking of it."""
+
+    __slots__ = ("_buffer", "_limit", "_seen")
+
+    def __init__(self, limit: int = 16 * 1024 * 1024) -> None:
+        self._buffer = b""
+        self._seen = 0
+        self._limit = limit
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take bytes as they arrived; return the frames that are whole now, each with its blank line.
+
+        Raises:
+            MalformedReply: one event is over the limit (16 MiB unless told).
+        """
+        if not self._buffer and data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+            return [data]
+        buffer = self._buffer + data if self._buffer else data
+        frames = []
+        start, look = 0, max(0, self._seen - _LONGEST_BREAK)
+        while (match := _BLANK_LINE.search(buffer, look)) is not None:
+            if match.end() == len(buffer) and buffer.endswith(b"\r\n\r"):
+                break  # the break may still be growing: \r\n\r + \n
+            frames.append(buffer[start : match.end()])
+            start = look = match.end()
+        self._buffer = buffer[start:]
+        self._seen = len(self._buffer)
+        if self._seen > self._limit:
+            raise MalformedReply(f"one event of the stream is over {self._limit} bytes")
+        return frames
+
+    @property
+    def rest(self) -> bytes:
+        """What arrived after the last whole frame."""
+        return self._buffer
+
+
+class ChunkReader:
+    """Reads frames of `chat.completion.chunk` into events. One per stream: it knows whether it began."""
+
+    __slots__ = ("_decode", "_started")
+
+    def __init__(self) -> None:
+        self._decode = msgspec.json.Decoder(Chunk).decode
+        self._started = False
+
+    def read(self, frame: bytes) -> Frame:
+        """Return the frame with its events; comments and empty events have none.
+
+        Raises:
+            MalformedReply: the data is no JSON, or not of the chunk's shape.
+        """
+        if frame.startswith(b"data: {") and frame.find(b"\n") == len(frame) - 2:
+            data = frame[6:-2]
+        else:
+            data = _data_of(frame)
+            if not data:
+                return Frame(frame, ())
+            if data == b"[DONE]":
+                return _DONE if frame == _DONE.raw else Frame(frame, _DONE.events)
+        try:
+            chunk = self._decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise MalformedReply(f"an event of the stream cannot be read: {error}") from error
+        if chunk.error is not None:
+            message, code = error_text(chunk.error)
+            return Frame(frame, (ProviderFault(message, code),))
+        return self._events(frame, chunk)
+
+    def _events(self, frame: bytes, chunk: Chunk) -> Frame:
+        events: list[Event] = []
+        if not self._started:
+            self._started = True
+            created = int(chunk.created or 0)
+            events.append(Started(chunk.id or "", chunk.model or "", chunk.system_fingerprint or "", created))
+        choices = chunk.choices
+        if choices:
+            for choice in choices:
+                delta = choice.delta
+                if delta is not None:
+                    _deltas(events, choice, delta)
+                if choice.finish_reason is not None:
+                    events.append(Finish(choice.finish_reason, choice.index))
+        usage = chunk.usage
+        usage_only = False
+        if usage is not None and (parts := usage.parts()) is not None:
+            usage_only = not choices
+            events.append(UsageReport(parts))
+        return Frame(frame, tuple(events), usage_only)
+
+
+def _deltas(events: list[Event], choice: ChunkChoice, delta: Delta) -> None:
+    """Append what one choice's delta says; empty texts say nothing."""
+    index = choice.index
+    if delta.content:
+        events.append(ContentDelta(text_of(delta.content), index, choice.logprobs))
+    reasoning = delta.reasoning_content or delta.reasoning
+    if reasoning:
+        events.append(ReasoningDelta(reasoning, index))
+    if delta.refusal:
+        events.append(RefusalDelta(delta.refusal, index))
+    if delta.tool_calls:
+        for position, call in enumerate(delta.tool_calls):
+            function = call.function
+            events.append(
+                ToolCallDelta(
+                    index=position if call.index is None else call.index,
+                    id=call.id,
+                    name=None if function is None else function.name,
+                    arguments="" if function is None else function.arguments or "",
+                    choice=index,
+                )
+            )
+
+
+def _data_of(frame: bytes) -> bytes:
+    """Return the data lines of an event, joined as the standard says."""
+    lines = []
+    for line in _LINE_END.split(frame):
+        if line.startswith(b"data:"):
+            value = line[5:]
+            lines.append(value[1:] if value.startswith(b" ") else value)
+    return b"\n".join(lines).strip()

@@ -1,0 +1,252 @@
+"""The one HTTP client for providers: pooled HTTP/1.1 connections whose sockets close when a task is cancelled."""
+
+import asyncio
+from collections import deque
+from types import TracebackType
+
+import msgspec
+
+from trimtab.types.errors import ConnectionLost, ReplyTooLarge
+
+from .connection import Connection
+from .dial import Route, dial, parse_origin, read_buffer, tls_context
+
+_LINGER_S = 1.0
+"""How long the framing of a reply whose content has ended may take to end too, before the socket is closed."""
+_IDLE_S = 50.0
+"""Pooled connections older than this are not used again; common load balancers close at 60 s."""
+
+
+class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What one provider's connections have in common."""
+
+    base_url: str
+    what: str = "provider"
+    """Name for error messages."""
+    connect_s: float = 5.0
+    max_connections: int = 1000
+    proxy: str = ""
+    ca_file: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Sent with every request; secrets among them never reach a log."""
+    max_reply_bytes: int = 64 * 1024 * 1024
+
+
+class Client:
+    """Sends requests to one origin. Redirects are not followed, nothing is decompressed, no proxy is guessed."""
+
+    def __init__(self, options: ClientOptions) -> None:
+        self.options = options
+        self.origin = parse_origin(options.base_url, options.what)
+        self._idle: list[Connection] = []
+        self._open = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._route = Route(
+            origin=self.origin,
+            context=tls_context(options.ca_file) if self.origin.tls else None,
+            proxy=options.proxy,
+            buffer=read_buffer(),
+        )
+        lines = [f"Host: {self.origin.authority}", "Accept-Encoding: identity"]
+        for name, value in options.headers:
+            if any(c in "\r\n\0" for c in name + value):
+                raise ValueError(f"{options.what}: header {name!r} holds a line break or NUL; remove it")
+            lines.append(f"{name}: {value}")
+        self._common = "\r\n".join(lines).encode("latin-1", "strict") + b"\r\n"
+
+    def request(self, method: str, path: str, body: bytes = b"", *, accept: str = "*/*") -> "Exchange":
+        """Return an exchange to enter: `async with client.request(...) as exchange`."""
+        head = (
+            f"{method} {self.origin.path}{path} HTTP/1.1\r\nAccept: {accept}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        ).encode()
+        return Exchange(self, b"".join((head, self._common, b"\r\n", body)))
+
+    async def take(self) -> Connection:
+        """Return an idle connection, or a new one; waits while `max_connections` are busy.
+
+        Raises:
+            ProviderError: no connection could be opened.
+        """
+        oldest = asyncio.get_running_loop().time() - _IDLE_S
+        while self._idle:
+            connection = self._idle.pop()
+            connection.on_idle_lost = None
+            if not connection.closed and connection.idle_since > oldest:
+                return connection
+            self._forget(connection)
+        while self._open >= self.options.max_connections:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self._let_one_in()  # we were given the place, and leave without using it
+                raise
+            if self._idle:
+                connection = self._idle.pop()
+                connection.on_idle_lost = None
+                return connection
+        return await self.fresh()
+
+    async def fresh(self) -> Connection:
+        """Open a new connection."""
+        self._open += 1
+        try:
+            return await dial(self._route, self.options.connect_s)
+        except BaseException:
+            self._open -= 1
+            self._let_one_in()
+            raise
+
+    def give_back(self, connection: Connection) -> None:
+        """Pool a connection whose reply was read whole; close any other."""
+        if connection.reusable():
+            connection.idle_since = asyncio.get_running_loop().time()
+            connection.on_idle_lost = self._lost
+            self._idle.append(connection)
+            self._let_one_in()
+        else:
+            self._forget(connection)
+
+    def linger(self, connection: Connection) -> None:
+        """Wait, beside everything else, for the end of a reply whose content is complete; then pool or close."""
+        timer = asyncio.get_running_loop().call_later(_LINGER_S, connection.abort)
+
+        def settled(done: Connection) -> None:
+            timer.cancel()
+            done.on_complete = done.on_idle_lost = None
+            done.discard()
+            self.give_back(done)
+
+        connection.on_complete = connection.on_idle_lost = settled
+
+    def _forget(self, connection: Connection) -> None:
+        connection.abort()
+        self._open -= 1
+        self._let_one_in()
+
+    def _lost(self, connection: Connection) -> None:
+        connection.on_idle_lost = None
+        if connection in self._idle:
+            self._idle.remove(connection)
+            self._forget(connection)
+
+    def _let_one_in(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def aclose(self) -> None:
+        """Close all idle connections; busy ones close as their exchanges end."""
+        while self._idle:
+            connection = self._idle.pop()
+            connection.on_idle_lost = None
+            self._forget(connection)
+
+
+class Exchange:
+    """One request and its reply. Leaving the context before the reply's end closes the socket at once."""
+
+    __slots__ = ("_client", "_connection", "_data", "_received", "ended", "status")
+
+    def __init__(self, client: Client, data: bytes) -> None:
+        self._client = client
+        self._data = data
+        self._connection: Connection | None = None
+        self._received = 0
+        self.status = 0
+        self.ended = False
+        """Set by the reader where the content says that nothing follows: the connection may be kept then."""
+
+    async def __aenter__(self) -> "Exchange":
+        """Send, and wait for the reply's head.
+
+        Raises:
+            ProviderError: no connection, or no usable head.
+        """
+        client = self._client
+        self._connection = connection = await client.take()
+        try:
+            try:
+                connection.send(self._data)
+                self.status = await connection.head()
+            except ConnectionLost:
+                # A pooled connection that the provider closed as we wrote: nothing was answered, so ask again once.
+                if connection.used < 2 or not connection.untouched:
+                    raise
+                client.give_back(connection)
+                self._connection = None
+                self._connection = connection = await client.fresh()
+                connection.send(self._data)
+                self.status = await connection.head()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Pool the connection if the reply was read whole, else close its socket."""
+        self._release()
+
+    def _release(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self.ended and connection.lingering:
+            self._client.linger(connection)
+        else:
+            self._client.give_back(connection)
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The reply's headers, names lower-cased, in order."""
+        return self._live().headers
+
+    def header(self, name: bytes) -> str:
+        """Return the first header of that (lower-case) name, or an empty text."""
+        for key, value in self._live().headers:
+            if key == name:
+                return value.decode("latin-1")
+        return ""
+
+    async def read(self) -> bytes:
+        """Return the next bytes of the body; empty at its end.
+
+        Raises:
+            ReplyTooLarge: the body is over the client's `max_reply_bytes`.
+            ProviderError: the body broke off.
+        """
+        data = await self._live().read()
+        self._received += len(data)
+        if self._received > self._client.options.max_reply_bytes:
+            raise ReplyTooLarge(
+                f"the provider's reply is over {self._client.options.max_reply_bytes} bytes (max_reply_bytes)"
+            )
+        return data
+
+    async def body(self, limit: int | None = None) -> bytes:
+        """Return the whole body, or its first `limit` bytes.
+
+        Raises:
+            ProviderError: as `read`.
+        """
+        first = await self.read()
+        if not first:
+            return b""
+        pieces = [first]
+        while piece := await self.read():
+            pieces.append(piece)
+            if limit is not None and self._received >= limit:
+                break
+        return first if len(pieces) == 1 else b"".join(pieces)
+
+    def _live(self) -> Connection:
+        if self._connection is None:
+            raise RuntimeError("the exchange is closed; read inside its `async with` block")
+        return self._connection

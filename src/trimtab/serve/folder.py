@@ -1,0 +1,136 @@
+"""The data folder: where things lie in it, and who holds it."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from trimtab.types import FolderBusy, StorageError
+
+from . import platform
+from .runfile import Processes, read_processes
+
+_POLL_S = 0.05
+
+PATIENCE_S = 5.0
+"""How long a start waits for the processes before it, when they seem to be ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things lie in a data folder."""
+
+    root: Path
+
+    @property
+    def run(self) -> Path:
+        """Run-time files: of no use once the processes are gone."""
+        return self.root / "run"
+
+    @property
+    def lock(self) -> Path:
+        """Locked by every process that works in the folder."""
+        return self.root / "lock"
+
+    @property
+    def log(self) -> Path:
+        """The append log's segments."""
+        return self.root / "log"
+
+    @property
+    def counters(self) -> Path:
+        """Counters that the workers share, in a memory-mapped file."""
+        return self.run / "counters"
+
+    def make(self) -> None:
+        """Create the folders, closed to other users.
+
+        Raises:
+            StorageError: they cannot be made or written to.
+        """
+        os.umask(0o077)
+        try:
+            for folder in (self.root, self.run, self.log):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A folder that existed may be open to others; what stands in it is not for them.
+            self.root.chmod(0o700)
+        except OSError as error:
+            raise StorageError(
+                f"the data folder {self.root} cannot be used: {error.strerror}; "
+                "choose another with --data, or mend its rights"
+            ) from error
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise StorageError(f"the data folder {self.root} cannot be written to; mend its rights, or use --data")
+
+
+class FolderLock:
+    """The lock of a data folder, held while the descriptor is open here or in any child that inherited it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def __enter__(self) -> "FolderLock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def acquire(self, *, patience_s: float = PATIENCE_S, say: Callable[[str], None] = lambda _text: None) -> None:
+        """Take the lock, waiting a little for processes that are on their way out.
+
+        Raises:
+            FolderBusy: others keep it; the message names them.
+        """
+        deadline = time.monotonic() + patience_s
+        told = False
+        while not platform.try_lock(self.fd):
+            holders = read_processes(self._layout.run)
+            if time.monotonic() >= deadline:
+                raise FolderBusy(busy_text(self._layout.root, holders))
+            if not told:
+                say(f"waiting for the processes that hold {self._layout.root}")
+                told = True
+            time.sleep(_POLL_S)
+
+    def close(self) -> None:
+        """Let go, as far as this process is concerned."""
+        with suppress(OSError):
+            os.close(self.fd)
+
+
+def busy_text(root: Path, holders: Processes | None) -> str:
+    """Say who holds a folder, and what to do."""
+    alive = [] if holders is None else [p for p in holders.all() if platform.is_alive(p)]
+    if holders is None or not alive:
+        return (
+            f"the data folder {root} is in use by another trimtab command; wait until it ends, "
+            "or use another folder with --data"
+        )
+    if not platform.is_alive(holders.supervisor):
+        return (
+            f"the data folder {root} is still held by processes whose supervisor is gone and that finish their "
+            f"open calls (pids {_list(alive)}); wait a little, or end them with: kill {' '.join(map(str, alive))}"
+        )
+    return (
+        f"trimtab is running already on {root} at {holders.gateway} (pids {_list(alive)}); "
+        f"stop it with: kill {holders.supervisor}, or use another folder with --data"
+    )
+
+
+def _list(pids: list[int]) -> str:
+    return ", ".join(map(str, pids))
+
+
+def clean_run(layout: Layout) -> None:
+    """Remove what a previous set of processes left in `run/`, except the published snapshot.
+
+    Call it with the lock held only.
+    """
+    for name in ("pids.json", "admin.json", "admin.token"):
+        (layout.run / name).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The recorder process: from the append log into the store."""

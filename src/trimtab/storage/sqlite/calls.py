@@ -1,0 +1,257 @@
+"""The call store: a folder of day files, written by one process and read by any number."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from trimtab.types import Call, FeedbackGiven, StorageError
+
+from ..days import MS_PER_DAY, day_number, file_name, id_blob, id_ms, parse_file_name
+from ..ports import CallQuery, Cube, RollupRow
+from .connection import storage_errors
+from .dayfile import DayFile
+from .payload import PayloadCodec
+from .rollups import Tally
+from .schema import create_day_file
+from .search import Search
+
+ROLL_BYTES = 1_600_000_000
+"""A day file past this takes no new calls; with the words of its last ones it stays below 2 GB."""
+
+_OPEN_FILES = 16
+"""Files kept open; a query over more opens and closes the oldest ones as it goes (0.5 ms each)."""
+
+_FOREVER = 1 << 62
+
+
+class SqliteCallStore:
+    """Calls in day files `calls-YYYYMMDD[-n].db`. A `storage.CallStore`; safe to share between threads."""
+
+    def __init__(self, folder: Path, *, read_only: bool, roll_bytes: int = ROLL_BYTES) -> None:
+        self._folder = folder
+        self._read_only = read_only
+        self._roll_bytes = roll_bytes
+        self._codec = PayloadCodec()
+        self._open: OrderedDict[tuple[int, int], DayFile] = OrderedDict()
+        self._to_index: set[tuple[int, int]] = set(self._listing())
+        self._lock = threading.RLock()
+        self._closed = False
+
+    # Writing
+
+    def insert(self, calls: Sequence[Call]) -> int:
+        """See `CallStore.insert`. About 70 µs of CPU a call in batches of a thousand."""
+        with self._lock:
+            self._check_writable()
+            days: dict[int, dict[bytes, Call]] = {}
+            for call in calls:
+                blob = id_blob(call.id)
+                batch = days.setdefault(id_ms(blob) // MS_PER_DAY, {})
+                seen = batch.get(blob)
+                if seen is None or seen.closed is None:
+                    batch[blob] = call
+            return sum(self._insert_day(day, batch) for day, batch in sorted(days.items()))
+
+    def _insert_day(self, day: int, batch: dict[bytes, Call]) -> int:
+        parts = [part for found, part in self._listing() if found == day]
+        last = parts[-1] if parts else 0
+        if last and self._file(day, last).size < self._roll_bytes:
+            parts.pop()
+        else:
+            last += 1
+        for part in parts:
+            batch = self._file(day, part).absorb(batch)
+            self._to_index.add((day, part))
+        if not batch:
+            return 0
+        path = self._folder / file_name(day, last)
+        if not path.exists():
+            create_day_file(path)
+        self._to_index.add((day, last))
+        return self._file(day, last).insert(batch)
+
+    def insert_feedback(self, rows: Sequence[FeedbackGiven]) -> int:
+        """See `CallStore.insert_feedback`."""
+        with self._lock:
+            self._check_writable()
+            places: dict[tuple[int, int], dict[str, FeedbackGiven]] = {}
+            for given in rows:
+                at = self._feedback_file(given)
+                if at is not None:
+                    places.setdefault(at, {}).setdefault(given.id, given)
+            return sum(self._file(*at).insert_feedback(list(given.values())) for at, given in places.items())
+
+    def _feedback_file(self, given: FeedbackGiven) -> tuple[int, int] | None:
+        """Return the file of the call that is judged, or the day's last; None where it is stored already."""
+        blob = id_blob(given.call_id)
+        day = id_ms(blob) // MS_PER_DAY
+        files = [at for at in self._listing() if at[0] == day]
+        if any(self._file(*at).has_feedback(given.id) for at in files):
+            return None
+        if not files:
+            create_day_file(self._folder / file_name(day, 1))
+            return day, 1
+        return next((at for at in files if self._file(*at).has_call(blob)), files[-1])
+
+    def index_pending(self, limit: int = 1000) -> int:
+        """See `CallStore.index_pending`. One transaction a file."""
+        with self._lock:
+            self._check_writable()
+            existing = set(self._listing())
+            waiting = 0
+            for at in sorted(self._to_index):
+                left = 0
+                if at in existing:
+                    file = self._file(*at)
+                    limit -= file.index_pending(limit) if limit > 0 else 0
+                    left = file.waiting()
+                if not left:
+                    self._to_index.discard(at)
+                waiting += left
+            return waiting
+
+    def flush(self) -> None:
+        """See `CallStore.flush`."""
+        with self._lock:
+            self._check_writable()
+            for file in self._open.values():
+                file.flush()
+
+    def drop_before(self, day: str) -> list[str]:
+        """See `CallStore.drop_before`."""
+        with self._lock:
+            self._check_writable()
+            first_kept = day_number(day)
+            removed = []
+            for at in self._listing():
+                if at[0] < first_kept:
+                    self._drop(at)
+                    removed.append(file_name(*at))
+            return removed
+
+    def _drop(self, at: tuple[int, int]) -> None:
+        file = self._open.pop(at, None)
+        if file is not None:
+            file.close()
+        path = self._folder / file_name(*at)
+        with storage_errors(path):
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+    # Reading
+
+    def get(self, call_id: str) -> Call | None:
+        """See `CallStore.get`. One lookup by index a file of that day; an id of another form is not found."""
+        try:
+            blob = id_blob(call_id)
+        except StorageError:
+            return None
+        with self._lock:
+            call = next((call for file in self._day(id_ms(blob) // MS_PER_DAY) if (call := file.get(blob))), None)
+            return None if call is None else self._with_feedback([call])[0]
+
+    def find(self, query: CallQuery, *, payload: bool = False) -> list[Call]:
+        """See `CallStore.find`."""
+        search = Search(query)
+        calls: list[Call] = []
+        if search.hopeless:
+            return calls
+        first, last = search.days()
+        with self._lock:
+            for day in sorted({day for day, _ in self._listing() if first <= day <= last}, reverse=True):
+                room = query.limit - len(calls)
+                found = [call for file in self._day(day) for call in file.find(search, room, payload=payload)]
+                found.sort(key=lambda call: call.id, reverse=True)
+                calls.extend(found[:room])
+                if len(calls) >= query.limit:
+                    break
+            return self._with_feedback(calls)
+
+    def _with_feedback(self, calls: list[Call]) -> list[Call]:
+        by_day: dict[int, list[bytes]] = {}
+        for call in calls:
+            blob = id_blob(call.id)
+            by_day.setdefault(id_ms(blob) // MS_PER_DAY, []).append(blob)
+        given: dict[str, list[FeedbackGiven]] = {}
+        for day, blobs in by_day.items():
+            for file in self._day(day):
+                for call_id, found in file.feedback(blobs).items():
+                    given.setdefault(call_id, []).extend(found)
+        return [
+            msgspec.structs.replace(call, feedback=tuple(sorted(given[call.id], key=lambda f: (f.at_us, f.id))))
+            if call.id in given
+            else call
+            for call in calls
+        ]
+
+    def count(self) -> int:
+        """See `CallStore.count`. Walks the smallest index of each file."""
+        with self._lock:
+            return sum(self._file(*at).count() for at in self._listing())
+
+    def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
+        """See `CallStore.rollup`."""
+        return self._rollup(cube, since_us, until_us, stored=True)
+
+    def recount(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
+        """See `CallStore.recount`."""
+        return self._rollup(cube, since_us, until_us, stored=False)
+
+    def _rollup(self, cube: Cube, since_us: int, until_us: int, *, stored: bool) -> list[RollupRow]:
+        until_us = until_us or _FOREVER
+        us_per_day = MS_PER_DAY * 1000
+        tally = Tally()
+        with self._lock:
+            for at in self._listing():
+                if since_us // us_per_day <= at[0] <= until_us // us_per_day:
+                    file = self._file(*at)
+                    if stored:
+                        file.read_rollup(tally, cube, since_us, until_us)
+                    else:
+                        file.recount(tally, cube)
+        return list(tally.rows(since_us, until_us))
+
+    def close(self) -> None:
+        """See `CallStore.close`."""
+        with self._lock:
+            self._closed = True
+            while self._open:
+                self._open.popitem()[1].close()
+
+    # Files
+
+    def _listing(self) -> list[tuple[int, int]]:
+        """Return (day, part) of all day files, in order; read anew each time, since others add and drop files."""
+        with storage_errors(self._folder):
+            names = (parse_file_name(path.name) for path in self._folder.iterdir())
+            return sorted(name for name in names if name is not None)
+
+    def _day(self, day: int) -> Iterator[DayFile]:
+        for at in self._listing():
+            if at[0] == day:
+                yield self._file(*at)
+
+    def _file(self, day: int, part: int) -> DayFile:
+        if self._closed:
+            raise StorageError(f"the call store in {self._folder} is closed; open it again")
+        at = (day, part)
+        file = self._open.get(at)
+        if file is None:
+            while len(self._open) >= _OPEN_FILES:
+                _, oldest = self._open.popitem(last=False)
+                if not self._read_only:
+                    oldest.flush()
+                oldest.close()
+            path = self._folder / file_name(day, part)
+            file = self._open[at] = DayFile(path, day, self._codec, read_only=self._read_only)
+        self._open.move_to_end(at)
+        return file
+
+    def _check_writable(self) -> None:
+        if self._closed:
+            raise StorageError(f"the call store in {self._folder} is closed; open it again")
+        if self._read_only:
+            raise StorageError(f"the call store in {self._folder} was opened read-only; the recorder writes it")

@@ -1,0 +1,116 @@
+"""Opening SQLite files: private, in WAL mode, of a format we know; and apsw's errors as ours."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import apsw
+
+from trimtab.types import FormatTooNew, StorageError
+
+BUSY_MS = 10_000
+"""How long to wait for another process's lock; readers never wait for the writer in WAL mode, only for recovery."""
+
+CACHE_KIB = 4096
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder that only its owner may enter; one that exists is left as it is."""
+    with storage_errors(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def create_file(path: Path) -> None:
+    """Create an empty file that only its owner may read, so that SQLite never makes one by its own mode.
+
+    Raises:
+        FileExistsError: it is there already.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def connect(
+    path: Path, *, read_only: bool = False, synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+) -> apsw.Connection:
+    """Open an existing database file.
+
+    Raises:
+        StorageError: it is not there, no database, or cannot be opened.
+    """
+    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+    with storage_errors(path):
+        connection = apsw.Connection(str(path), flags=flags)
+        try:
+            connection.set_busy_timeout(BUSY_MS)
+            connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+            connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+            connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+            connection.pragma("cache_size", -CACHE_KIB)
+            connection.pragma("temp_store", 2)  # in memory: nothing of a call in a stray file
+            if not read_only:
+                connection.pragma("journal_mode", "wal")
+                connection.pragma("synchronous", synchronous)
+                connection.pragma("fullfsync", 1)  # macOS: fsync alone leaves data in the drive's cache
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def check_format(connection: apsw.Connection, path: Path, newest: int) -> int:
+    """Return the file's format number (PRAGMA user_version).
+
+    Raises:
+        FormatTooNew: it is above `newest`.
+    """
+    found = int(connection.pragma("user_version"))
+    if found > newest:
+        raise FormatTooNew(
+            f"{path} has format {found}, and this Trimtab knows formats up to {newest}: a newer Trimtab wrote it. "
+            "Install that version again, or restore the backup that was made before the upgrade."
+        )
+    return found
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite and of the file system into `StorageError`, with the file named and what to do."""
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise StorageError(
+            f"{path} is damaged: {error}. Restore it from a backup, or move it away to start a new one."
+        ) from error
+    except apsw.FullError as error:
+        raise StorageError(f"{path} cannot grow: the disk is full. Free space, or lower the retention.") from error
+    except apsw.CantOpenError as error:
+        raise StorageError(
+            f"{path} cannot be opened: {error}. Check that it exists and that this user may read it."
+        ) from error
+    except (apsw.Error, OSError) as error:
+        raise StorageError(f"{path} could not be read or written: {error}") from error
+
+
+@contextlib.contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """Run the block in one write transaction; any exception undoes it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # An I/O error may have rolled back already; a second ROLLBACK would hide the first error.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

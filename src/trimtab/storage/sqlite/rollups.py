@@ -1,0 +1,162 @@
+"""Rollups: three small cubes, added to in the transaction that stores the calls, and computable from the calls.
+
+A call counts at the time inside its id. Only purpose `live` counts. A call without a prompt has no cell in
+`hour_prompt`, one without a user none in `day_user`; every live call has one in `hour_model`.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import apsw
+
+from trimtab.stats import LogHistogram
+from trimtab.types import Call
+
+from ..days import MS_PER_DAY, MS_PER_HOUR, id_ms
+from ..ports import Cube, RollupRow
+from .rows import state_of
+
+CUBES: tuple[Cube, ...] = ("hour_model", "hour_prompt", "day_user")
+"""A cube's place here is its number in the files."""
+
+CellKey = tuple[int, int, str, str, str]
+"""Cube number, start_us, and up to three parts of the key."""
+
+_SUMS = "calls, errors, unfinished, estimated, cost_nusd, input_tokens, output_tokens"
+_FACTS = (
+    "id, project, model, prompt_name, prompt_version, user, state, estimated, cost_nusd, input_tokens, "
+    "output_tokens, opened_us, closed_us"
+)
+
+
+class Facts(NamedTuple):
+    """What the rollups need to know of one call."""
+
+    blob: bytes
+    project: str
+    model: str
+    prompt_name: str
+    prompt_version: int
+    user: str
+    state: str
+    estimated: int
+    cost_nusd: int
+    input_tokens: int
+    output_tokens: int
+    opened_us: int
+    closed_us: int | None
+
+
+def facts_of(call: Call, blob: bytes) -> Facts:
+    """Return the facts of a call."""
+    o, c = call.opened, call.closed
+    who = (blob, o.project, (c.model if c else "") or o.model, o.prompt_name, o.prompt_version, o.user)
+    if c is None:
+        return Facts(*who, state_of(call), 0, 0, 0, 0, o.opened_us, None)
+    u = c.usage
+    return Facts(
+        *who, c.state, u.estimated, c.cost_nusd, u.input_tokens, u.output_tokens, o.opened_us, c.closed_us
+    )
+
+
+class Cell:
+    """The sums of one cell."""
+
+    __slots__ = ("latency", "sums")
+
+    def __init__(self, sums: Iterable[int] = (0,) * 7, latency: bytes = b"") -> None:
+        self.sums = list(sums)
+        self.latency = LogHistogram.unpack(latency)
+
+    def add(self, other: "Cell") -> None:
+        """Add another cell's sums."""
+        self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
+        self.latency.merge(other.latency)
+
+
+class Tally:
+    """Cells collected in memory, to be added to a file's rollups or to be read."""
+
+    def __init__(self) -> None:
+        self.cells: dict[CellKey, Cell] = {}
+
+    def cell(self, key: CellKey) -> Cell:
+        """Return the cell of a key, made empty where there is none yet."""
+        cell = self.cells.get(key)
+        if cell is None:
+            cell = self.cells[key] = Cell()
+        return cell
+
+    def add(self, facts: Facts, cube: int | None = None) -> None:
+        """Count a call, in one cube or in all."""
+        failed, open_ended = facts.state == "error", facts.state == "unfinished"
+        sums = (1, failed, open_ended, facts.estimated, *facts[8:11])
+        latency_ms = None
+        if facts.closed_us is not None and not open_ended:
+            latency_ms = (facts.closed_us - facts.opened_us) / 1000
+        for key in _keys(facts):
+            if cube is None or key[0] == cube:
+                cell = self.cell(key)
+                cell.sums = [a + b for a, b in zip(cell.sums, sums, strict=True)]
+                if latency_ms is not None:
+                    cell.latency.add(latency_ms)
+
+    def take_back(self, facts: Facts) -> None:
+        """Uncount an unfinished call, which has no latency."""
+        for key in _keys(facts):
+            cell = self.cell(key)
+            cell.sums[0] -= 1
+            cell.sums[2] -= 1
+
+    def write(self, connection: apsw.Connection) -> None:
+        """Add the cells to a file's rollups, within the caller's transaction; a cell left without calls goes."""
+        gone, kept = [], []
+        for key, cell in self.cells.items():
+            row = connection.execute(
+                f"SELECT {_SUMS}, latency FROM rollup WHERE cube=? AND start_us=? AND k1=? AND k2=? AND k3=?", key
+            ).get
+            if row is not None:
+                cell.add(Cell(row[:7], row[7]))
+            if cell.sums[0]:
+                kept.append((*key, *cell.sums, cell.latency.pack()))
+            else:
+                gone.append(key)
+        connection.executemany(
+            f"INSERT OR REPLACE INTO rollup (cube, start_us, k1, k2, k3, {_SUMS}, latency) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            kept,
+        )
+        connection.executemany("DELETE FROM rollup WHERE cube=? AND start_us=? AND k1=? AND k2=? AND k3=?", gone)
+
+    def read(self, connection: apsw.Connection, cube: Cube, since_us: int, until_us: int) -> None:
+        """Add a file's stored rollups of a cube."""
+        rows = connection.execute(
+            f"SELECT cube, start_us, k1, k2, k3, {_SUMS}, latency FROM rollup "
+            "WHERE cube=? AND start_us>=? AND start_us<?",
+            (CUBES.index(cube), since_us, until_us),
+        )
+        for row in rows:
+            self.cell(row[:5]).add(Cell(row[5:12], row[12]))
+
+    def recount(self, connection: apsw.Connection, cube: Cube) -> None:
+        """Add what a file's calls themselves come to. Scans."""
+        for row in connection.execute(f"SELECT {_FACTS} FROM calls WHERE purpose='live'"):
+            self.add(Facts(*row), CUBES.index(cube))
+
+    def rows(self, since_us: int, until_us: int) -> Iterator[RollupRow]:
+        """Yield the cells that start within the bounds, in the order of time, then of keys."""
+        for (number, start_us, *parts), cell in sorted(self.cells.items(), key=lambda item: item[0]):
+            if cell.sums[0] and since_us <= start_us < until_us:
+                cube = CUBES[number]
+                key = tuple(parts if cube == "hour_prompt" else parts[:2])
+                yield RollupRow(cube, start_us, key, *cell.sums, latency=cell.latency.pack())
+
+
+def _keys(facts: Facts) -> Iterator[CellKey]:
+    ms = id_ms(facts.blob)
+    hour_us = (ms - ms % MS_PER_HOUR) * 1000
+    yield 0, hour_us, facts.project, facts.model, ""
+    if facts.prompt_name:
+        yield 1, hour_us, facts.project, facts.prompt_name, str(facts.prompt_version)
+    if facts.user:
+        yield 2, (ms - ms % MS_PER_DAY) * 1000, facts.project, facts.user, ""

@@ -1,0 +1,212 @@
+"""A Call as a row of `calls`, and back: nothing is lost on the way but the payload, which is stored beside it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from trimtab.types import Attempt, Call, Closed, FeedbackGiven, Opened, Usage
+
+from ..days import id_blob, id_text
+
+_OPENED = (
+    "opened_us",
+    "project",
+    "purpose",
+    "kind",
+    "route",
+    "channel",
+    "opened_release",
+    "arm",
+    "model_asked",
+    "opened_model",
+    "params_hash",
+    "stream",
+    "key",
+    "session",
+    "user",
+    "tags",
+    "client",
+    "trace_parent",
+    "parent_call",
+    "replay_of",
+    "payload_policy",
+    "prompt_name",
+    "prompt_version",
+    "prompt_hash",
+    "prompt_label",
+    "opened_epoch",
+)
+_CLOSED = (
+    "closed_us",
+    "first_byte_us",
+    "status",
+    "error_code",
+    "error_message",
+    "closed_model",
+    "model_served",
+    "provider",
+    "provider_response_id",
+    "provider_request_id",
+    "fingerprint",
+    "finish_reason",
+    "attempts",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+    "estimated",
+    "cost_nusd",
+    "price_version",
+    "degraded",
+    "cache_hit",
+    "findings",
+    "closed_release",
+    "closed_epoch",
+)
+COLUMNS = ("place", "id", "state", *_OPENED, *_CLOSED)
+_NO_END = (None, None, None, "", None, None, None, "", None, None, None, None, None)
+_NO_END += (*(0,) * 9, None, None, None, None, None, None)
+_CLOSED_AT = 3 + len(_OPENED)
+
+FEEDBACK_COLUMNS = (
+    "id",
+    "call_id",
+    "at_us",
+    "project",
+    "name",
+    "score",
+    "value",
+    "comment",
+    "correction",
+    "user",
+    "key",
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+_tags = msgspec.json.Decoder(tuple[str, ...]).decode
+_attempts = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
+_findings = msgspec.msgpack.Decoder(tuple[dict[str, Any], ...]).decode
+
+
+def state_of(call: Call) -> str:
+    """Return how the call ended, by its `Closed`."""
+    return "unfinished" if call.closed is None else call.closed.state
+
+
+def to_row(call: Call, blob: bytes, place: int) -> tuple[Any, ...]:
+    """Return a call's values in the order of `COLUMNS`."""
+    o, c = call.opened, call.closed
+    opened = (
+        place,
+        blob,
+        state_of(call),
+        o.opened_us,
+        o.project,
+        o.purpose,
+        o.kind,
+        o.route,
+        o.channel,
+        o.release,
+        o.arm,
+        o.model_asked,
+        o.model,
+        o.params_hash,
+        o.stream,
+        o.key,
+        o.session,
+        o.user,
+        msgspec.json.encode(o.tags).decode() if o.tags else "",
+        o.client,
+        o.trace_parent,
+        o.parent_call,
+        o.replay_of,
+        o.payload,
+        o.prompt_name,
+        o.prompt_version,
+        o.prompt_hash,
+        o.prompt_label,
+        o.epoch,
+    )
+    return opened + (_NO_END if c is None else _closed_values(c))
+
+
+def _closed_values(c: Closed) -> tuple[Any, ...]:
+    return (
+        c.closed_us,
+        c.first_byte_us,
+        c.status,
+        c.error_code,
+        c.error_message,
+        c.model,
+        c.model_served,
+        c.provider,
+        c.provider_response_id,
+        c.provider_request_id,
+        c.fingerprint,
+        c.finish_reason,
+        _encode(c.attempts) if c.attempts else None,
+        *msgspec.structs.astuple(c.usage),
+        c.cost_nusd,
+        c.price_version,
+        c.degraded,
+        c.cache_hit,
+        _encode(c.findings) if c.findings else None,
+        c.release,
+        c.epoch,
+    )
+
+
+def from_row(row: Sequence[Any], parts: tuple[bytes, bytes, bytes], feedback: tuple[FeedbackGiven, ...]) -> Call:
+    """Return the call of a row in the order of `COLUMNS`, with its payload's parts."""
+    request, response, variables = parts
+    call_id = id_text(row[1])
+    o = row[3:_CLOSED_AT]
+    opened = Opened(
+        call_id,
+        *o[:11],
+        bool(o[11]),
+        *o[12:15],
+        _tags(o[15]) if o[15] else (),
+        *o[16:20],
+        o[20],
+        request,
+        *o[21:25],
+        variables,
+        o[25],
+    )
+    c = row[_CLOSED_AT:]
+    if c[0] is None:
+        return Call(opened=opened, closed=None, state=row[2], feedback=feedback)
+    closed = Closed(
+        call_id,
+        c[0],
+        c[1],
+        row[2],
+        *c[2:12],
+        _attempts(c[12]) if c[12] else (),
+        Usage(*c[13:20], bool(c[20])),
+        c[21],
+        c[22],
+        bool(c[23]),
+        bool(c[24]),
+        response,
+        _findings(c[25]) if c[25] else (),
+        c[26],
+        c[27],
+    )
+    return Call(opened=opened, closed=closed, state=row[2], feedback=feedback)
+
+
+def feedback_row(given: FeedbackGiven) -> tuple[Any, ...]:
+    """Return feedback's values in the order of `FEEDBACK_COLUMNS`."""
+    values = msgspec.structs.astuple(given)
+    return (values[0], id_blob(given.call_id), *values[2:])
+
+
+def feedback_from_row(row: Sequence[Any]) -> FeedbackGiven:
+    """Return the feedback of a row in the order of `FEEDBACK_COLUMNS`."""
+    return FeedbackGiven(row[0], id_text(row[1]), *row[2:])
