@@ -23,7 +23,7 @@ class Cost:
     per_event_us: float
     """Per streamed event; 0 where nothing was streamed."""
     busy: float
-    """Share of its core that it used, 0 to 1. Below about 0.8 it was not saturated: the cost reads too high."""
+    """Share of its core that it used, 0 to 1. Below about 0.8 it was not saturated: the cost reads high."""
     rate: float
     """Requests a second in the window."""
     load: LoadResult

@@ -108,8 +108,8 @@ def free_port() -> int:
 class Cores:
     """Which cores do what.
 
-    Load and upstream on one, the process under test on another, its companions on a third where there is one, else
-    beside the load.
+    Load and upstream on one, the process under test on another, its companions on a third; on a machine of
+    two cores the companions stand beside the load.
     """
 
     load: frozenset[int]

@@ -154,8 +154,8 @@ def _median_cost(
     ]
     for cost in costs:
         bench.say(
-            f"  {contender.name}: {cost.per_request_us:.1f} µs a request, {cost.per_event_us:.2f} µs an event, "
-            f"{cost.rate:,.0f} rps, busy {cost.busy:.0%}"
+            f"  {contender.name}: {cost.per_request_us:.1f} µs a request, {cost.per_event_us:.2f} µs "
+            f"an event, {cost.rate:,.0f} rps, busy {cost.busy:.0%}"
         )
     if contender.data is not None:
         bench.failures += sum(cost.load.failures for cost in costs)

@@ -1,7 +1,7 @@
 """Build .venv; called by tools/env.sh with whichever Python it found, so: standard library only.
 
-A lock on the repository's folder lets one run build while others wait. A build that was cut short leaves a mark, and
-the next one starts over, since pip takes a half-written package for an installed one.
+A lock on the repository's folder lets one run build while others wait. A build that was cut short leaves a
+mark, and the next one starts over, since pip takes a half-written package for an installed one.
 """
 
 import fcntl
@@ -70,7 +70,9 @@ def pip(*args: str) -> None:
 def pip_version() -> tuple[int, int]:
     """Return (major, minor) of the environment's pip."""
     python = VENV / "bin" / "python"
-    text = subprocess.run([python, "-m", "pip", "--version"], check=True, capture_output=True, text=True).stdout
+    text = subprocess.run(
+        [python, "-m", "pip", "--version"], check=True, capture_output=True, text=True
+    ).stdout
     major, minor = text.split()[1].split(".")[:2]
     return int(major), int(minor)
 

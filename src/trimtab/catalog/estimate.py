@@ -6,7 +6,7 @@ errors measured stand in docs/how-to/prices.md):
 - a word of Latin letters is 1 token, and 1 more for every 4 letters past the first 5 if it has more than 8; a
   capital after a small letter starts a new word;
 - digits and marks of punctuation are 1 token for every 2 in a run;
-- a line break with its indentation is 1 token, a space before a word none;
+- a line break with its indentation is 1 token, as is any other run of white space; a single space none;
 - a character is 0.73 tokens where Chinese or kana, 0.65 where Hangul, 0.3 in other scripts, 0.65 in long runs
   of letters and digits without a break (base64, hashes).
 
@@ -36,7 +36,7 @@ _RUNS = re.compile(
     r"(?P<blob>[A-Za-z0-9+]{32,})"
     r"|(?P<latin>[A-ZÀ-ÖØ-Þ]*[a-zß-öø-ÿ]+|[A-ZÀ-ÖØ-Þ]+|[Ā-ɏ]+)"
     r"|(?P<digit>[0-9]+)"
-    r"|(?P<break>\s*[\r\n]\s*|[ \t]{2,})"
+    r"|(?P<break>\s{2,}|[\r\n])"
     r"|(?P<han>[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]+)"
     r"|(?P<hangul>[\u1100-\u11ff\uac00-\ud7af]+)"
     r"|(?P<letter>(?:[^\W\d_]|[\u0300-\u036f\u0590-\u109f])+)"
@@ -50,16 +50,18 @@ _PICTURES = frozenset({"image_url", "file_data", "image"})
 _UNSEEN = frozenset({"role", "type", "model", "id", "tool_call_id", "user", "metadata", "index"})
 """Fields whose values the model does not read as text."""
 
-_SEEN_BY_VALUE = frozenset(
-    {"messages", "content", "text", "input", "name", "tools", "tool_calls", "function"}
-)
+_READ = frozenset({"messages", "input", "prompt", "tools", "functions", "response_format"})
+"""Fields of a request body that reach the model; the others steer."""
+
+_SEEN_BY_VALUE = _READ | {"content", "text", "name", "tool_calls", "function"}
 """Fields that are read for what stands in them, not for their names."""
 
 
 def estimate_tokens(text: str) -> int:
     """Return about how many tokens a text has; 0 only for no text.
 
-    A text over 16,384 characters is judged by four slices of it, so the cost is bounded (about 2 ms).
+    A text over 16,384 characters is judged by four slices of it, so the cost is bounded: a few
+    milliseconds.
 
     >>> estimate_tokens("What is the capital of France?")
     7
@@ -87,6 +89,8 @@ def estimate_request_tokens(messages_json: bytes) -> int:
         root = msgspec.json.decode(messages_json)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return estimate_tokens(bytes(messages_json).decode("utf-8", "replace"))
+    if isinstance(root, dict) and not _READ.isdisjoint(root):
+        root = {field: root[field] for field in _READ if field in root}
     words: list[str] = []
     total = 0
     todo: list[Any] = [root]

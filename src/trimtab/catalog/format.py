@@ -138,12 +138,12 @@ def day_us(day: str) -> int:
     >>> day_us("1970-01-02")
     86400000000
     """
-    if len(day) != 10:
-        raise ValueError(f"{day!r} is no day; write YYYY-MM-DD")
     try:
-        date = datetime.date.fromisoformat(day)
+        date: datetime.date | None = datetime.date.fromisoformat(day)
     except ValueError:
-        raise ValueError(f"{day!r} is no day; write YYYY-MM-DD") from None
+        date = None
+    if date is None or date.isoformat() != day:  # Python reads other ISO forms too
+        raise ValueError(f"{day!r} is no day; write YYYY-MM-DD")
     return (date - datetime.date(1970, 1, 1)).days * DAY_US
 
 

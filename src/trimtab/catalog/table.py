@@ -113,7 +113,8 @@ class Catalog:
         """Return what a call cost at the prices in force when it opened. About a microsecond.
 
         Nested parts are billed once: cached, cache-write and audio tokens lie within `input_tokens`;
-        reasoning and audio tokens within `output_tokens`. A part without a price of its own is billed at its total's.
+        reasoning and audio tokens within `output_tokens`. A part without a price of its
+        own is billed at its total's.
 
         Args:
             model: `provider/model`.

@@ -2,24 +2,24 @@
 
 import sys
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from trimtab import __version__
 
 from .terminal import is_terminal
 
-_COMMANDS = (
-    ("up", "trimtab.cli.up:up", "Start the gateway, the recorder and the console in the foreground."),
-    ("init", "trimtab.cli.init:init", "Write a commented trimtab.toml and a data folder into a project."),
-    ("call", "trimtab.cli.call:call", "Ask a model through the running gateway."),
-    ("tail", "trimtab.cli.tail:tail", "Follow calls as they finish."),
-    ("calls", "trimtab.cli.calls:app", "List, search and show recorded calls."),
-    ("keys", "trimtab.cli.keys:app", "Create, list and revoke the keys that applications hold."),
-    ("models", "trimtab.cli.models:app", "List what answers now; download the own model."),
-    ("config", "trimtab.cli.config:app", "Check and show the configuration."),
-    ("doctor", "trimtab.cli.doctor:doctor", "Look for what would keep Trimtab from running well here."),
-    ("completion", "trimtab.cli.completion:completion", "Install completion for your shell."),
-)
+_COMMANDS = {
+    "up": "up:up",
+    "init": "init:init",
+    "call": "call:call",
+    "tail": "tail:tail",
+    "calls": "calls:app",
+    "keys": "keys:app",
+    "models": "models:app",
+    "config": "config:app",
+    "doctor": "doctor:doctor",
+    "completion": "completion:completion",
+}
 
 
 def build_app() -> App:
@@ -32,8 +32,14 @@ def build_app() -> App:
         exit_on_error=False,
         print_error=False,
         suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(show_default=_shown_default),
         help_formatter="default" if is_terminal(sys.stdout) else "plain",
     )
-    for name, target, summary in _COMMANDS:
-        app.command(target, name=name, help=summary)
+    for order, (name, target) in enumerate(_COMMANDS.items()):
+        app.command(f"trimtab.cli.{target}", name=name, sort_key=order)
     return app
+
+
+def _shown_default(value: object) -> str:
+    """Return a default as help shows it; what means "none" is not worth a word."""
+    return "" if value in ("", False, None) else str(value)

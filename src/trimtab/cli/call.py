@@ -1,19 +1,19 @@
 """`trimtab call`: ask a model through the running gateway, as an application would."""
 
-import http.client
-import json as jsonlib
 import os
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from .link import request, running
 from .options import AsJson, Place
-from .terminal import CommandFailed, is_terminal, note, printable, show_duration, write, write_json
+from .reach import running
+from .terminal import CommandFailed, note, printable, show_duration, stdout_is_terminal, write, write_json
+
+if TYPE_CHECKING:
+    from trimtab.sdk import Answer, ApiError, Client
 
 
 @Parameter(name="*")
@@ -22,7 +22,9 @@ class Asking:
     """How the model is asked."""
 
     system: Annotated[str, Parameter(help="System prompt.")] = ""
-    temperature: Annotated[float | None, Parameter(help="0 for the likeliest words; else the model's own.")] = None
+    temperature: Annotated[
+        float | None, Parameter(help="0 for the likeliest words; else the model's own.")
+    ] = None
     max_tokens: Annotated[int | None, Parameter(help="Longest answer, in tokens.")] = None
     stream: Annotated[bool, Parameter(help="Print the answer while it is being made.")] = True
 
@@ -30,6 +32,7 @@ class Asking:
 def call(
     model: str,
     prompt: str | None = None,
+    /,
     *,
     asking: Asking | None = None,
     place: Place | None = None,
@@ -37,9 +40,10 @@ def call(
 ) -> int:
     """Ask a model through the running gateway; the answer goes to stdout.
 
-    `trimtab call PROMPT` asks the model that answers by default. PROMPT may be `-` for what stdin holds. On a
-    terminal, control characters of the answer are shown and not obeyed; a pipe gets the answer as it is. Where the
-    gateway wants a key, it is read from TRIMTAB_API_KEY.
+    `trimtab call PROMPT` asks the model in TRIMTAB_MODEL, else the only route, the own or the only model.
+    PROMPT may be `-` for what stdin holds. On a terminal, control characters of the answer are shown and
+    not obeyed; a pipe gets the answer as it is. TRIMTAB_API_KEY is sent where it is set; TRIMTAB_BASE_URL
+    names a gateway elsewhere.
 
     Args:
         model: `provider/model`, `route/NAME` or a bare model name; may be left out.
@@ -48,111 +52,101 @@ def call(
         place: Which installation.
         json: Print the whole reply as JSON, unstreamed.
     """
+    from trimtab.sdk import ApiError, Client
+    from trimtab.types import RetryPolicy
+
     asking = asking or Asking()
     name, text = ("", model) if prompt is None else (model, prompt)
     if text == "-":
         text = sys.stdin.read()
     if not text.strip():
         raise CommandFailed("there is nothing to ask", mend="trimtab call 'What is ...?'", exit_code=2)
-    gateway = running(place or Place()).gateway
-    body = _body(name or _default_model(gateway), text, asking)
-    body["stream"] = asking.stream and not json
-    if body["stream"]:
-        body["stream_options"] = {"include_usage": True}
-    began = time.monotonic()
-    url = f"{gateway}/v1/chat/completions"
-    with request("POST", url, token=_key(), body=body) as reply:
-        if body["stream"]:
-            last = _print_stream(reply)
-        else:
-            last = jsonlib.load(reply)
-            if json:
-                write_json(last)
-                return 0
-            _say(_text(last, "message"))
-        write()
-        _footer(last, reply, time.monotonic() - began)
+    # The gateway retries already; a person at a terminal wants to see the first error.
+    with Client(_base_url(place or Place()), retry=RetryPolicy(attempts=1)) as client:
+        began = time.monotonic()
+        try:
+            name = name or _default_model(client.models())
+            answer = _ask(client, name, text, asking, json=json)
+        except ApiError as error:
+            raise _failure(error) from error
+    _footer(answer, time.monotonic() - began)
     return 0
 
 
-def _key() -> str:
-    return os.environ.get("TRIMTAB_API_KEY", "")
+def _base_url(place: Place) -> str | None:
+    if os.environ.get("TRIMTAB_BASE_URL"):
+        return None
+    return f"{running(place).gateway}/v1"
 
 
-def _default_model(gateway: str) -> str:
-    with request("GET", f"{gateway}/v1/models", token=_key(), timeout_s=10) as reply:
-        models = jsonlib.load(reply)["data"]
+def _default_model(models: list[str]) -> str:
+    """Return the model that is meant where none is named.
+
+    Raises:
+        CommandFailed: there are several, and nothing says which.
+    """
+    chosen = os.environ.get("TRIMTAB_MODEL", "")
+    if chosen:
+        return chosen
+    for prefix in ("route/", "own/", ""):
+        meant = [model for model in models if model.startswith(prefix)]
+        if len(meant) == 1:
+            return meant[0]
     if not models:
         raise CommandFailed(
             "no model answers here",
             mend="set OPENAI_API_KEY, or `pip install 'trimtab[local]'`, then start `trimtab up` again",
         )
-    return str(models[0]["id"])
-
-
-def _body(model: str, text: str, asking: Asking) -> dict[str, Any]:
-    messages = [{"role": "system", "content": asking.system}] if asking.system else []
-    body: dict[str, Any] = {"model": model, "messages": [*messages, {"role": "user", "content": text}]}
-    if asking.temperature is not None:
-        body["temperature"] = asking.temperature
-    if asking.max_tokens is not None:
-        body["max_tokens"] = asking.max_tokens
-    return body
-
-
-def _print_stream(reply: http.client.HTTPResponse) -> dict[str, Any]:
-    """Print the answer piece by piece; return the facts of the last events."""
-    facts: dict[str, Any] = {}
-    try:
-        for event in _events(reply):
-            if "error" in event:
-                write()
-                error = event["error"]
-                raise CommandFailed(
-                    f"the answer broke off: {error.get('message')} ({error.get('code')})",
-                    mend="what is printed above is not the whole answer",
-                )
-            facts.update({name: value for name, value in event.items() if value})
-            _say(_text(event, "delta"))
-    except http.client.IncompleteRead:
-        write()
-        raise CommandFailed(
-            "the answer broke off: the connection ended", mend="what is printed above is not the whole answer"
-        ) from None
-    return facts
-
-
-def _events(reply: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    """Yield the JSON events of a `text/event-stream`; one that ends without `[DONE]` is incomplete."""
-    for line in reply:
-        if not line.startswith(b"data:"):
-            continue
-        data = line[5:].strip()
-        if data == b"[DONE]":
-            return
-        yield jsonlib.loads(data)
-    raise http.client.IncompleteRead(b"")
-
-
-def _text(event: dict[str, Any], part: str) -> str:
-    return "".join(
-        (choice.get(part) or {}).get("content") or (choice.get(part) or {}).get("refusal") or ""
-        for choice in event.get("choices") or []
+    raise CommandFailed(
+        f"which of {len(models)} models? {', '.join(models[:5])}{', ...' if len(models) > 5 else ''}",
+        mend="name it before the prompt, or set TRIMTAB_MODEL; `trimtab models` lists them all",
+        exit_code=2,
     )
 
 
+def _ask(client: "Client", model: str, text: str, asking: Asking, *, json: bool) -> "Answer":
+    wishes: dict[str, Any] = {"temperature": asking.temperature, "max_tokens": asking.max_tokens}
+    params = {name: value for name, value in wishes.items() if value is not None}
+    if json or not asking.stream:
+        answer = client.generate(text, model=model, system=asking.system, **params)
+        if json:
+            write_json(answer.raw)
+        else:
+            _say(answer.text + "\n")
+        return answer
+    with client.stream(text, model=model, system=asking.system, **params) as pieces:
+        try:
+            for piece in pieces:
+                _say(piece)
+        finally:
+            # What was printed before an error or a Ctrl-C must not share a line with what follows.
+            write()
+        return pieces.answer
+
+
 def _say(text: str) -> None:
-    write(printable(text) if is_terminal(sys.stdout) else text, end="")
+    write(printable(text) if stdout_is_terminal() else text, end="")
 
 
-def _footer(facts: dict[str, Any], reply: http.client.HTTPResponse, took_s: float) -> None:
-    usage = facts.get("usage") or {}
+def _failure(error: "ApiError") -> CommandFailed:
+    mends = {
+        "gateway_unreachable": "is `trimtab up` still running? its terminal says more",
+        "invalid_api_key": "set TRIMTAB_API_KEY to a key from `trimtab keys create`",
+        "model_not_found": "`trimtab models` lists what answers now",
+    }
+    at_fault = 400 <= error.status < 500 and error.status not in (408, 429, 499)
+    mend = mends.get(error.code, f"more: trimtab calls show {error.call_id}" if error.call_id else "")
+    return CommandFailed(str(error), mend=mend, exit_code=2 if at_fault else 3)
+
+
+def _footer(answer: "Answer", took_s: float) -> None:
+    usage = answer.usage
     parts = [
-        reply.headers.get("x-trimtab-model") or str(facts.get("model", "")),
-        f"{usage['prompt_tokens']} + {usage.get('completion_tokens', 0)} tokens" if "prompt_tokens" in usage else "",
+        answer.model,
+        "" if usage is None else f"{usage.input_tokens} + {usage.output_tokens} tokens",
         show_duration(took_s * 1000),
-        "degraded" if reply.headers.get("x-trimtab-degraded") else "",
-        f"call {reply.headers['x-trimtab-call-id']}" if "x-trimtab-call-id" in reply.headers else "",
+        "degraded" if answer.degraded else "",
+        f"call {answer.call_id}" if answer.call_id else "",
     ]
-    if is_terminal(sys.stderr):
+    if sys.stderr.isatty():
         note(" · ".join(part for part in parts if part), "dim")

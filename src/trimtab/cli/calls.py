@@ -5,15 +5,15 @@ from typing import Annotated
 
 from cyclopts import App, Parameter, validators
 
-from trimtab.storage import CallQuery, CallStore
+from trimtab.storage import CallQuery
 from trimtab.types import Call, CallState, Purpose, SystemClock
 
-from .callview import LIST_COLUMNS, SHORT_ID, call_json, call_row, write_call
+from .callview import LIST_COLUMNS, SHORT_ID, call_row, write_call
 from .options import AsJson, Place
-from .store import call_store
+from .reach import Calls, call_json, open_calls
 from .terminal import CommandFailed, note, parse_when, stdout_is_terminal, write_json, write_table
 
-app = App(name="calls")
+app = App(name="calls", help="List, search and show recorded calls.")
 
 _ID_DIGITS = 32
 _MS_DIGITS = 12
@@ -43,7 +43,9 @@ class Filters:
     since: Annotated[str, Parameter(help="From then on: 15m, 1h, 2d, 2026-11-23, 2026-11-23T14:30.")] = ""
     until: Annotated[str, Parameter(help="Before then; written like --since.")] = ""
     before: Annotated[str, Parameter(help="Older than this call's id: the next page.")] = ""
-    limit: Annotated[int, Parameter(help="At most so many.", validator=validators.Number(gte=1, lte=10_000))] = 50
+    limit: Annotated[
+        int, Parameter(help="At most so many.", validator=validators.Number(gte=1, lte=10_000))
+    ] = 50
 
 
 @app.default
@@ -67,7 +69,7 @@ def calls(
     now_us = SystemClock().now_us()
     query = call_query(words, filters, now_us)
     wide = not json or full
-    with call_store(place or Place()) as store:
+    with open_calls(place or Place()) as store:
         if query.before:
             query = _with_whole_id(store, query)
         found = store.find(query, payload=wide)
@@ -75,7 +77,8 @@ def calls(
         write_json([call_json(call, payload=full) for call in found])
         return 0
     short = stdout_is_terminal()
-    write_table(LIST_COLUMNS, [call_row(call, now_us, short=short) for call in found])
+    if found:
+        write_table(LIST_COLUMNS, [call_row(call, now_us, short=short) for call in found])
     if not found:
         note("No calls" + (" match." if query != CallQuery(limit=query.limit) else " recorded yet."))
     elif len(found) == query.limit:
@@ -84,9 +87,7 @@ def calls(
 
 
 @app.command
-def show(
-    call_id: str, place: Place | None = None, *, json: AsJson = False
-) -> int:
+def show(call_id: str, /, place: Place | None = None, *, json: AsJson = False) -> int:
     """Show one call whole: messages, answer, attempts, usage, cost, and where it came from.
 
     Args:
@@ -94,7 +95,7 @@ def show(
         place: Which installation.
         json: Print JSON with stable fields.
     """
-    with call_store(place or Place()) as store:
+    with open_calls(place or Place()) as store:
         call = find_call(store, call_id)
     if json:
         write_json(call_json(call, payload=True))
@@ -130,7 +131,7 @@ def call_query(words: tuple[str, ...], filters: Filters, now_us: int) -> CallQue
     )
 
 
-def find_call(store: CallStore, wanted: str) -> Call:
+def find_call(store: Calls, wanted: str) -> Call:
     """Return the call of an id, of the beginning of one, or the newest for `last`.
 
     Raises:
@@ -151,7 +152,7 @@ def find_call(store: CallStore, wanted: str) -> Call:
     return call
 
 
-def _with_whole_id(store: CallStore, query: CallQuery) -> CallQuery:
+def _with_whole_id(store: Calls, query: CallQuery) -> CallQuery:
     import msgspec
 
     if len(_digits(query.before)) >= _ID_DIGITS:
@@ -159,11 +160,13 @@ def _with_whole_id(store: CallStore, query: CallQuery) -> CallQuery:
     return msgspec.structs.replace(query, before=_whole_id(store, query.before))
 
 
-def _whole_id(store: CallStore, start: str) -> str:
+def _whole_id(store: Calls, start: str) -> str:
     digits = _digits(start)
     if len(digits) < 8:
         raise CommandFailed(
-            f"{start!r} is too short for an id", mend="give at least its first 8 digits, or `last`", exit_code=2
+            f"{start!r} is too short for an id",
+            mend="give at least its first 8 digits, or `last`",
+            exit_code=2,
         )
     low = int(digits[:_MS_DIGITS].ljust(_MS_DIGITS, "0"), 16) * 1000
     high = int(digits[:_MS_DIGITS].ljust(_MS_DIGITS, "f"), 16) * 1000 + 1000

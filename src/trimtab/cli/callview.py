@@ -1,5 +1,6 @@
 """One call as data, as a row and as a page."""
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,18 @@ import msgspec
 
 from trimtab.types import Attempt, Call, Closed, FeedbackGiven, format_usd
 
-from .terminal import Cell, Column, one_line, paint, printable, show_duration, show_iso, show_time, write
+from .terminal import (
+    Cell,
+    Column,
+    one_line,
+    paint,
+    printable,
+    show_duration,
+    show_iso,
+    show_time,
+    stdout_is_terminal,
+    write,
+)
 
 _STATE_STYLE = {"ok": "green", "error": "red", "cancelled": "yellow", "unfinished": "magenta"}
 
@@ -50,57 +62,26 @@ def call_row(call: Call, now_us: int, *, short: bool) -> list[Cell | str]:
     ]
 
 
-def call_json(call: Call, *, payload: bool) -> dict[str, Any]:
-    """Return a call with the stable fields of `--json`; times are ISO 8601 in UTC, durations milliseconds."""
-    opened, closed = call.opened, call.closed
-    fields: dict[str, Any] = {
-        "id": call.id,
-        "state": call.state,
-        "opened": show_iso(opened.opened_us),
-        "latency_ms": call.latency_ms,
-        **{
-            name: getattr(opened, name)
-            for name in (
-                *("project", "purpose", "kind", "route", "channel", "release", "arm", "model_asked", "stream"),
-                *("key", "session", "user", "client", "trace_parent", "parent_call", "replay_of", "epoch"),
-                *("prompt_name", "prompt_version", "prompt_hash", "prompt_label", "params_hash"),
-            )
-        },
-        "tags": list(opened.tags),
-        "payload": opened.payload,
-        "model": _model(call),
-        "closed": None,
-        "feedback": [msgspec.structs.asdict(given) for given in call.feedback],
-    }
-    if closed is not None:
-        fields["closed"] = _closed_json(closed)
-    if payload:
-        fields["request"] = _payload_json(opened.request)
-        fields["response"] = _payload_json(closed.response) if closed else None
-        fields["variables"] = _payload_json(opened.variables)
-    return fields
+def call_line(call: Call, now_us: int) -> str:
+    """Return a call as one line of `trimtab tail`, as wide as the terminal; longer in a pipe."""
+    from rich.cells import cell_len, set_cell_size
 
-
-def _closed_json(closed: Closed) -> dict[str, Any]:
-    return {
-        "status": closed.status,
-        "error_code": closed.error_code,
-        "error_message": closed.error_message,
-        "provider": closed.provider,
-        "model_served": closed.model_served,
-        "finish_reason": closed.finish_reason,
-        "ttft_ms": closed.first_byte_us / 1000 if closed.first_byte_us else None,
-        "usage": msgspec.structs.asdict(closed.usage),
-        "cost_nusd": closed.cost_nusd if closed.price_version else None,
-        "price_version": closed.price_version,
-        "attempts": [msgspec.structs.asdict(attempt) for attempt in closed.attempts],
-        "degraded": closed.degraded,
-        "cache_hit": closed.cache_hit,
-        "provider_response_id": closed.provider_response_id,
-        "provider_request_id": closed.provider_request_id,
-        "fingerprint": closed.fingerprint,
-        "findings": list(closed.findings),
-    }
+    widths = (19, SHORT_ID, 22, MODEL_WIDTH, 6, 6, 0, 8, 0)
+    cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in call_row(call, now_us, short=True)]
+    parts, used = [], 0
+    room = shutil.get_terminal_size().columns if stdout_is_terminal() else 0
+    for column, cell, width in zip(LIST_COLUMNS, cells, widths, strict=True):
+        if not width and column.title != "words":
+            continue
+        if column.align == "right":
+            text = " " * (width - cell_len(cell.text)) + cell.text
+        else:
+            text = set_cell_size(cell.text, width) if width else cell.text
+        if room and used + cell_len(text) > room:
+            text = set_cell_size(text, max(0, room - used))
+        used += cell_len(text) + 2
+        parts.append(paint(text, cell.style))
+    return "  ".join(parts).rstrip()
 
 
 def write_call(call: Call) -> None:
@@ -126,7 +107,9 @@ def _facts(call: Call) -> Iterator[tuple[str, str, str]]:
     served = f" (served as {closed.model_served})" if closed and closed.model_served else ""
     yield "model", f"{_model(call)}{served}, asked as {opened.model_asked!r}", ""
     if closed is not None:
-        ttft = f", first byte after {show_duration(closed.first_byte_us / 1000)}" if closed.first_byte_us else ""
+        ttft = (
+            f", first byte after {show_duration(closed.first_byte_us / 1000)}" if closed.first_byte_us else ""
+        )
         yield "took", show_duration(call.latency_ms) + ttft, ""
         yield "usage", _usage_text(closed), ""
         yield "cost", _cost(closed), ""
@@ -135,7 +118,11 @@ def _facts(call: Call) -> Iterator[tuple[str, str, str]]:
         if closed.degraded:
             yield "degraded", "yes: a fallback or the own model answered in another's place", "yellow"
         if closed.provider_response_id or closed.provider_request_id:
-            yield "provider", f"{closed.provider_response_id or '-'} / {closed.provider_request_id or '-'}", ""
+            yield (
+                "provider",
+                f"{closed.provider_response_id or '-'} / {closed.provider_request_id or '-'}",
+                "",
+            )
     yield from _lineage(call)
 
 
@@ -187,8 +174,8 @@ def _usage_text(closed: Closed) -> str:
 def _attempt(attempt: Attempt) -> str:
     result = attempt.error_code or "ok"
     status = f" (HTTP {attempt.status})" if attempt.status else ""
-    started = show_duration(attempt.started_us / 1000)
-    return f"{attempt.target}: {result}{status}, began at {started}, took {show_duration(attempt.took_us / 1000)}"
+    began, took = show_duration(attempt.started_us / 1000), show_duration(attempt.took_us / 1000)
+    return f"{attempt.target}: {result}{status}, began at {began}, took {took}"
 
 
 def _feedback(given: FeedbackGiven) -> str:
@@ -248,9 +235,8 @@ def _answers(closed: Closed | None) -> Iterator[tuple[str, str]]:
 def _content(message: dict[str, Any]) -> str:
     content = message.get("content")
     parts = [content] if isinstance(content, str) else [_part(part) for part in _dicts(content)]
-    for name in ("reasoning_content", "refusal"):
-        if isinstance(message.get(name), str) and message[name]:
-            parts.append(f"({name}) {message[name]}")
+    others = ((name, message.get(name)) for name in ("reasoning_content", "refusal"))
+    parts += [f"({name}) {text}" for name, text in others if isinstance(text, str) and text]
     for tool in _dicts(message.get("tool_calls")):
         function = tool.get("function")
         if isinstance(function, dict):
@@ -275,7 +261,7 @@ def _decode(raw: bytes) -> object:
 
 
 def _payload_json(raw: bytes) -> object:
-    """Return a payload as JSON data: what it says, `sha256:...` under the `hash` policy, None where not kept."""
+    """Return a payload as JSON data, `sha256:...` under the `hash` policy, None where not kept."""
     if not raw:
         return None
     value = _decode(raw)

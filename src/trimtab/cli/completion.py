@@ -10,6 +10,7 @@ from .terminal import CommandFailed, note, write
 
 def completion(
     shell: Literal["bash", "zsh", "fish"] | None = None,
+    /,
     *,
     show: Annotated[bool, Parameter(name="--print", negative=())] = False,
     startup: bool = True,
@@ -33,7 +34,9 @@ def completion(
         path: Path = app.install_completion(shell=shell, add_to_startup=startup)
     except ShellDetectionError:
         raise CommandFailed(
-            "could not tell which shell this is", mend="name it: trimtab completion bash|zsh|fish", exit_code=2
+            "could not tell which shell this is",
+            mend="name it: trimtab completion bash|zsh|fish",
+            exit_code=2,
         ) from None
     except OSError as error:
         raise CommandFailed(f"could not write the completion script: {error}", mend="see --print") from error

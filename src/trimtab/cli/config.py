@@ -13,7 +13,7 @@ from trimtab.types import ConfigError, ProviderSpec
 from .options import AsJson, Place
 from .terminal import Cell, Column, json_text, note, one_line, write, write_json, write_table
 
-app = App(name="config")
+app = App(name="config", help="Check and show the configuration.")
 
 HIDDEN = "(hidden)"
 
@@ -164,6 +164,6 @@ def _check_catalog(config: Config) -> None:
         raw = config.catalog_file.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"catalog.file: {config.catalog_file} cannot be read ({error.strerror}); name a file that is there"
+            f"catalog.file: {config.catalog_file} cannot be read ({error.strerror}); name an existing one"
         ) from error
     Catalog.load(raw)

@@ -41,7 +41,7 @@ dir = ".trimtab"
 # model_path = "models/some-model.gguf"
 # url = "http://127.0.0.1:11434/v1"
 
-# A provider. Applications then call "openai/gpt-4o-mini". The key is read from the environment when it is used.
+# A provider. Applications then call "openai/gpt-4o-mini". Its key is read from the environment when used.
 # Without any [providers] table, OPENAI_API_KEY and OPENAI_BASE_URL in the environment make this one.
 # [providers.openai]
 # api_key = "${OPENAI_API_KEY}"
@@ -60,7 +60,7 @@ dir = ".trimtab"
 """
 
 
-def init(folder: Path = Path()) -> int:
+def init(folder: Path = Path(), /) -> int:
     """Write a commented trimtab.toml and a .trimtab data folder. Nothing that exists is overwritten.
 
     Commands run in the folder, or below it, use them from then on.

@@ -6,16 +6,17 @@ from cyclopts import App
 
 from trimtab.types import SystemClock
 
-from .link import admin, quoted, running
 from .options import AsJson, Place
+from .reach import admin, quoted, running
 from .terminal import Cell, Column, note, one_line, show_time, write, write_json, write_table
 
-app = App(name="keys")
+app = App(name="keys", help="Create, list and revoke the keys that applications hold.")
 
 
 @app.command
 def create(
     name: str = "",
+    /,
     *,
     project: str = "default",
     payload: Literal["full", "masked", "hash", "none"] | None = None,
@@ -57,7 +58,7 @@ def list_keys(place: Place | None = None, *, json: AsJson = False) -> int:
         note("No keys. `trimtab keys create NAME` makes one; callers on this machine may not need any.")
         return 0
     now_us = SystemClock().now_us()
-    rows = [
+    rows: list[list[Cell | str]] = [
         [
             Cell(one_line(str(key["id"])), "dim"),
             one_line(str(key.get("name") or "-")),
@@ -73,7 +74,7 @@ def list_keys(place: Place | None = None, *, json: AsJson = False) -> int:
 
 
 @app.command
-def revoke(key_id: str, place: Place | None = None, *, json: AsJson = False) -> int:
+def revoke(key_id: str, /, place: Place | None = None, *, json: AsJson = False) -> int:
     """Revoke a key: every worker refuses it once this returns.
 
     Args:

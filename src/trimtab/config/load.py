@@ -54,9 +54,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def unset_variables(self, env: Mapping[str, str]) -> dict[str, list[str]]:
         """Return, by provider, the variables that its key needs and the environment lacks."""
-        lacking = {
-            p.name: [v for v in references(p.api_key) if not env.get(v)] for p in self.providers if p.api_key
-        }
+        keys = {OWN: self.own.api_key} | {provider.name: provider.api_key for provider in self.providers}
+        lacking = {name: [v for v in references(key) if not env.get(v)] for name, key in keys.items()}
         return {name: names for name, names in lacking.items() if names}
 
 
@@ -132,6 +131,10 @@ class _Resolver:
         own = document.own
         if own.url and own.model_path:
             self.problems.append("own.url and own.model_path exclude each other; keep one of them")
+        if own.url and not own.model:
+            self.problems.append("own.model: missing; name the model that the server at own.url is to run")
+        if own.url and not _is_url(own.url):
+            self.problems.append("own.url: no URL; it starts with https:// or http://")
         if own.model_path:
             own = msgspec.structs.replace(own, model_path=str(self.path(own.model_path)))
         if document.retry.backoff_max_s < document.retry.backoff_s:
@@ -205,7 +208,7 @@ class _Resolver:
 
     def provider(self, name: str, section: ProviderSection) -> ProviderSpec:
         for key, url in (("base_url", section.base_url), ("proxy", section.proxy)):
-            if url and not re.match(r"(https?|socks5h?)://[^/]", url):
+            if url and not _is_url(url):
                 self.problems.append(f"providers.{name}.{key}: no URL; it starts with https:// or http://")
         fields = msgspec.structs.asdict(section)
         if section.ca_file:
@@ -259,6 +262,10 @@ class _Resolver:
             "and begins with a letter or digit"
         )
         return False
+
+
+def _is_url(text: str) -> bool:
+    return re.match(r"(https?|socks5h?)://[^/]", text) is not None
 
 
 def _deadlines(section: DeadlineSection) -> Deadlines:

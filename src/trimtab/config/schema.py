@@ -134,6 +134,7 @@ class Own(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: Annotated[
         str, Meta(description="Base URL of an OpenAI-compatible server to use as the own model instead.")
     ] = ""
+    api_key: Annotated[str, Meta(description="Key for the server at that URL. Write `${NAME}`.")] = ""
     threads: Annotated[int, Meta(ge=0, description="Threads to compute with; 0: all cores but one.")] = 0
     context: Annotated[
         int, Meta(ge=0, description="Context length in tokens; 0: the model's own default.")

@@ -2,13 +2,13 @@
 
 A segment is one header, then frames until its end; all integers are little-endian:
 
-    header  magic 8s | format u16 | created u64 (µs since 1970, UTC) | writer id 16s | segment id 16s | check u32
+    header  magic 8s | format u16 | created u64 (µs since 1970) | writer id 16s | segment id 16s | check u32
     frame   marker 4s | length u32 | payload CRC u32 | check u32 | payload
 
-`check` is the CRC-32 (zlib, ISO 3309) of all that precedes it in the header or the frame's head. A frame's CRCs
-start from a seed taken from the segment's id, which no caller knows: bytes that a caller sends, and that end up
-inside a payload, can never be taken for a frame when a scan has to find its place again after damage. The head
-has a check of its own, so that a wrong length is known at once: nothing is awaited or read because of it. The
+`check` is the CRC-32 (zlib, ISO 3309) of all that precedes it in the header or the frame's head. A frame's
+CRCs start from a seed taken from the segment's id, which no caller knows: bytes that a caller sends, and that
+end up inside a payload, are not taken for a frame when a scan has to find its place again after damage. The
+head has a check of its own, so that a wrong length is known at once: nothing is awaited because of it. The
 payload is the MessagePack form of a `trimtab.types.Record`.
 
 The first 54 bytes keep this layout in every later format, so that any reader can tell a newer file from a
@@ -26,7 +26,7 @@ from trimtab.types.errors import FormatTooNew
 
 FORMAT = 1
 MAGIC = b"TTLOG\r\n\x1a"
-"""As in PNG (RFC 2083, section 3.1): a transfer that rewrites line ends shows, and a terminal stops listing."""
+"""As in PNG (RFC 2083, section 12.11): a transfer that rewrites line ends is noticed."""
 MARKER = b"\xf7TT\x0a"
 """Starts a frame. 0xF7 never occurs in UTF-8, and no part of the marker repeats its beginning."""
 MAX_PAYLOAD = 256 * 1024 * 1024
@@ -77,7 +77,8 @@ def decode_header(data: bytes) -> Header | None:
         return None
     if version > FORMAT:
         raise FormatTooNew(
-            f"log segment of format {version}, this Trimtab reads up to {FORMAT}; run the newer Trimtab that wrote it"
+            f"log segment has format {version}, and this Trimtab reads up to {FORMAT}; "
+            "run the newer Trimtab that wrote it"
         )
     return Header(created_us, writer_id, segment_id)
 
@@ -98,7 +99,8 @@ class FrameEncoder:
         Text that UTF-8 cannot hold (lone surrogates) is stored with question marks in its place.
 
         Raises:
-            ValueError, TypeError, OverflowError, RecursionError: the record cannot be encoded, or is over 256 MiB.
+            ValueError, TypeError, OverflowError, RecursionError: the record cannot be encoded; a ValueError
+                also where it is over 256 MiB.
         """
         buffer = self._buffer
         try:
@@ -141,7 +143,7 @@ class FrameScanner:
         self._decode = msgspec.msgpack.Decoder(cast("type[Record]", Record)).decode
 
     def feed(self, data: bytes) -> list[Framed]:
-        """Return the whole records in `data`, the segment's bytes from `offset` on, and move `offset` past them.
+        """Return the whole records in `data`, the segment's bytes from `offset` on; move `offset` past them.
 
         What is left over is an incomplete frame: more may come, and if none can, it is a torn tail.
         Takes time in proportion to `data`, whatever it holds.
@@ -203,7 +205,7 @@ class FrameScanner:
         return found
 
     def _head(self, data: bytes, at: int) -> tuple[int, int] | None:
-        """Return the payload's length and CRC as the frame's head at `at` says, or None where it is damaged."""
+        """Return the payload's length and CRC from the frame's head at `at`, or None where it is damaged."""
         _, length, crc, check = _HEAD.unpack_from(data, at)
         if length > MAX_PAYLOAD or crc32(data[at : at + _CHECKED.size], self._seed) != check:
             return None
@@ -215,11 +217,11 @@ class FrameScanner:
             return None
         try:
             return self._decode(payload)
-        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors; no writer of this format makes these
+        except (ValueError, RecursionError):  # intact, and yet no record: msgspec's errors are ValueErrors
             return None
 
 
-def _storable(value: Any) -> Any:
+def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever a record may hold
     """Return the value with every text in it made fit for UTF-8."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()

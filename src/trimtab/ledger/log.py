@@ -23,8 +23,8 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 class LogWriter:
     """Appends records to segments of its own in the log's folder; any thread may append.
 
-    Each segment is locked for as long as it is written to. The kernel frees the lock when the process dies, by
-    whatever cause, and that is how a recorder knows that an open call will never be closed.
+    Each segment is locked for as long as it is written to. The kernel frees the lock when the process dies,
+    by whatever cause, and that is how a recorder knows that an open call will never be closed.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class LogWriter:
         """
         if not is_writer_name(writer_name):
             raise ConfigError(
-                f"writer name {writer_name!r} must be 1 to 64 letters, digits, '.', '-' or '_', the first of them "
-                "a letter or digit"
+                f"writer name {writer_name!r} must be 1 to 64 letters, digits, '.', '-' or '_', "
+                "the first of them a letter or digit"
             )
         self.failure = ""
         """Why the last append failed; empty while appends succeed."""
@@ -74,6 +74,11 @@ class LogWriter:
             self._open_segment()
         except OSError as error:
             self.failure = str(error)
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether `append_durable` waits for the disk itself (`durability="power"`)."""
+        return self._group is not None
 
     def append(self, record: Record) -> None:
         """Write one record: after this it survives the death of this process. One system call, about 3 µs.
@@ -122,7 +127,7 @@ class LogWriter:
             self._close_retired()
 
     def _roll(self) -> None:
-        """Start the next segment; where that fails and there is an open one, that one just goes on growing."""
+        """Start the next segment; where that fails and one is open, that one just goes on growing."""
         if self._closed:
             raise LedgerUnavailable("the append log is closed: this process is shutting down")
         try:
@@ -159,7 +164,7 @@ class LogWriter:
         try:
             os.ftruncate(self._fd, self._size)
         except OSError:
-            # What follows a torn frame would be taken for damage: leave this segment, torn, and start another.
+            # What follows a torn frame would look like damage: leave this segment, torn, and start another.
             self._size = self._segment_bytes
             self._retire()
         self._refuse(reason, cause)
@@ -167,8 +172,8 @@ class LogWriter:
     def _refuse(self, reason: str, cause: OSError | None = None) -> NoReturn:
         self.failure = reason
         raise LedgerUnavailable(
-            f"the append log in {str(self._folder)!r} cannot be written ({reason}); free space on its disk, or "
-            "mend it: writing resumes by itself"
+            f"the append log in {str(self._folder)!r} cannot be written ({reason}); "
+            "free space on its disk, or mend it: writing resumes by itself"
         ) from cause
 
     def _sync(self) -> None:
@@ -183,7 +188,7 @@ class LogWriter:
             if folder_changed:
                 self._sync_folder()
         except OSError as error:
-            # After a failed fsync the kernel may count lost pages as clean: trust only a new file from here on.
+            # After a failed fsync the kernel may count lost pages as clean: trust only a new file.
             with self._lock:
                 self._size = self._segment_bytes
                 if self._fd >= 0:

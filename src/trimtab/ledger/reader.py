@@ -1,6 +1,7 @@
 """The append log's reading side: all segments of a folder, each read on from where it was left."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -8,10 +9,14 @@ from trimtab.types import Record
 from trimtab.types.errors import FormatTooNew
 
 from .frames import Framed, FrameScanner
-from .segment import DAMAGED_SUFFIX, SUFFIX, is_locked, segment_uuid
+from .segment import DAMAGED_SUFFIX, SUFFIX, UNBORN_SUFFIX, is_locked, segment_uuid, writer_of
 
 PIECE_BYTES = 1024 * 1024
-"""Read at a time: enough that a read is cheap by the byte, little enough that many segments fit into memory."""
+"""Read at a time: enough that a read is cheap by the byte, and little enough to hold."""
+
+
+_UNBORN_US = 60_000_000
+"""A minute: far longer than any living writer needs to finish making a segment."""
 
 
 class SegmentReader:
@@ -19,6 +24,7 @@ class SegmentReader:
 
     Attributes:
         path: the segment's file.
+        writer_name: its writer's name, which later writers may have too.
         ended: nobody writes to it any more, and nobody will: its writer died, closed it, or moved on.
         at_end: the last `read` saw the file's end.
         too_new: why the segment cannot be read by this Trimtab; empty where it can.
@@ -33,6 +39,7 @@ class SegmentReader:
             OSError: it cannot be opened.
         """
         self.path = path
+        self.writer_name = writer_of(path.stem)
         self.ended = False
         self.at_end = False
         self.too_new = ""
@@ -46,7 +53,7 @@ class SegmentReader:
 
     @property
     def writer(self) -> bytes:
-        """Return who writes it: one value per life of a writer; a value of its own where the header is damaged."""
+        """Return who writes it: one value a writer's life; a value of its own where the header is damaged."""
         header = self._scanner.header
         return header.writer_id if header is not None else b"?" + self.path.name.encode()
 
@@ -82,32 +89,37 @@ class SegmentReader:
         """
         if self.too_new:
             return []
+        start = self._scanner.offset
         size = os.fstat(self._fd).st_size
-        if size == self._seen_bytes and self.at_end:
+        # Bytes of an incomplete record are looked at again while the writer lives: it may have replaced them.
+        if self.at_end and size == self._seen_bytes and (self.ended or size == start):
             return []
         asked = max(PIECE_BYTES, self._scanner.need)
-        data = os.pread(self._fd, min(asked, max(size - self._scanner.offset, 0)), self._scanner.offset)
-        self._seen_bytes = self._scanner.offset + len(data)
+        data = os.pread(self._fd, min(asked, max(size - start, 0)), start)
+        self._seen_bytes = start + len(data)
         try:
             found = self._scanner.feed(data)
         except FormatTooNew as error:
             self.too_new, self.at_end = error.message, True
             return []
-        rest = self._seen_bytes - self._scanner.offset
-        self.at_end = self._seen_bytes >= size and rest < self._scanner.need
+        self.at_end = self._seen_bytes >= size
         return found
 
     def reread(self, frame: tuple[int, int]) -> Record | None:
         """Return the record of a frame that was found before, or None where the disk no longer has it."""
         start, end = frame
-        return self._scanner.record_at(os.pread(self._fd, end - start, start))
+        try:
+            return self._scanner.record_at(os.pread(self._fd, end - start, start))
+        except OSError:
+            return None
 
     def remove(self) -> None:
         """Delete the file, or put it aside as `*.damaged` where it is faulty or has damaged bytes."""
-        if self.faulty or self.damaged_bytes:
-            self.path.rename(self.path.with_suffix(DAMAGED_SUFFIX))
-        else:
-            self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # somebody deleted it by hand
+            if self.faulty or self.damaged_bytes:
+                self.path.rename(self.path.with_suffix(DAMAGED_SUFFIX))
+            else:
+                self.path.unlink()
         self.close()
 
     def close(self) -> None:
@@ -133,8 +145,9 @@ class LogReader:
     def refresh(self) -> None:
         """See which segments have ended, and which are new.
 
-        In this order: a writer makes its next segment before it lets go of the last one. So if all segments of a
-        writer that are in sight after this have ended, the writer is dead.
+        A segment whose file was deleted meanwhile stays: its bytes are there for as long as it is open.
+        In this order: a writer makes its next segment before it lets go of the last one. So if all
+        segments of a writer that are in sight after this have ended, the writer is dead.
         """
         for segment in self.segments.values():
             segment.probe()
@@ -148,12 +161,31 @@ class LogReader:
                 self.segments[name] = SegmentReader(self.folder / name)
             except OSError as error:
                 self.problems[name] = str(error)
-        for name in self.segments.keys() - names:
-            self.segments.pop(name).close()
 
-    def writer_is_dead(self, segment: SegmentReader) -> bool:
-        """Tell whether no segment of this segment's writer is written to any more; see `refresh`."""
-        return all(other.ended for other in self.segments.values() if other.writer == segment.writer)
+    def writer_is_done(self, segment: SegmentReader) -> bool:
+        """Tell whether this segment's writer is dead and everything it ever wrote was read.
+
+        A segment that was not begun yet might be the writer's too, so then the answer is no.
+        """
+        return all(
+            (other.ended and other.at_end)
+            if other.writer == segment.writer
+            else (other.offset or other.at_end)
+            for other in self.segments.values()
+        )
+
+    def remove_unborn(self, now_us: int) -> None:
+        """Delete what writers left that died in the microseconds between making a segment and naming it."""
+        for path in self.folder.glob(f"*{UNBORN_SUFFIX}"):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                if not is_locked(fd) and os.fstat(fd).st_mtime * 1e6 < now_us - _UNBORN_US:
+                    path.unlink(missing_ok=True)
+            finally:
+                os.close(fd)
 
     def remove(self, segment: SegmentReader) -> None:
         """Remove a segment that is done with."""

@@ -33,7 +33,7 @@ class NewSegment(NamedTuple):
 
 
 def is_writer_name(name: str) -> bool:
-    """Tell whether a text may stand in a segment's name: 1 to 64 letters, digits, dots, dashes, underscores."""
+    """Tell whether a text may stand in a segment's name: 1 to 64 of letters, digits, and `.-_`."""
     return _WRITER.fullmatch(name) is not None
 
 
@@ -43,6 +43,11 @@ def segment_uuid(stem: str) -> UUID | None:
         return UUID(stem[-_UUID_CHARS:])
     except ValueError:
         return None
+
+
+def writer_of(stem: str) -> str:
+    """Return the writer's name in a segment's name (without suffix)."""
+    return stem[: -_UUID_CHARS - 1]
 
 
 def create_segment(folder: Path, writer: str, writer_id: bytes, created_us: int) -> NewSegment:
@@ -62,7 +67,7 @@ def create_segment(folder: Path, writer: str, writer_id: bytes, created_us: int)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.write(fd, header) != len(header):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(unborn))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(unborn))  # noqa: TRY301 - as write would
         unborn.rename(path)
     except OSError:
         os.close(fd)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
-"""macOS only, where fsync leaves data in the drive's cache (fsync(2), Apple). Untested: no such machine here."""
+"""macOS only, where fsync leaves data in the drive's cache (its fsync(2)). Untested on a Mac."""
 
 
 def sync_file(fd: int) -> None:
@@ -33,7 +33,7 @@ class GroupSync:
     __slots__ = ("_pool", "_running", "_sync", "_waiting")
 
     def __init__(self, sync: Callable[[], None]) -> None:
-        """Prepare; `sync` is called in another thread, one call at a time, and raises what waiters shall see."""
+        """Prepare; `sync` is called in another thread, one at a time, and raises what waiters shall see."""
         self._sync = sync
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="trimtab-sync")
         self._waiting: list[asyncio.Future[None]] = []

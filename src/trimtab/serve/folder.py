@@ -41,9 +41,24 @@ class Layout:
         return self.root / "log"
 
     @property
+    def app(self) -> Path:
+        """What is configured at run time."""
+        return self.root / "app.db"
+
+    @property
+    def calls(self) -> Path:
+        """Folder of the day files of calls."""
+        return self.root
+
+    @property
+    def snapshot(self) -> Path:
+        """Folder of the published snapshot."""
+        return self.root / "snapshot"
+
+    @property
     def counters(self) -> Path:
-        """Counters that the workers share, in a memory-mapped file."""
-        return self.run / "counters"
+        """Folder of the workers' counters; they outlive the processes."""
+        return self.root / "counters"
 
     def make(self) -> None:
         """Create the folders, closed to other users.
@@ -53,7 +68,7 @@ class Layout:
         """
         os.umask(0o077)
         try:
-            for folder in (self.root, self.run, self.log):
+            for folder in (self.root, self.run, self.log, self.snapshot, self.counters):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # A folder that existed may be open to others; what stands in it is not for them.
             self.root.chmod(0o700)
@@ -63,7 +78,9 @@ class Layout:
                 "choose another with --data, or mend its rights"
             ) from error
         if not os.access(self.root, os.W_OK | os.X_OK):
-            raise StorageError(f"the data folder {self.root} cannot be written to; mend its rights, or use --data")
+            raise StorageError(
+                f"the data folder {self.root} cannot be written to; mend its rights, or use --data"
+            )
 
 
 class FolderLock:
@@ -81,7 +98,9 @@ class FolderLock:
     ) -> None:
         self.close()
 
-    def acquire(self, *, patience_s: float = PATIENCE_S, say: Callable[[str], None] = lambda _text: None) -> None:
+    def acquire(
+        self, *, patience_s: float = PATIENCE_S, say: Callable[[str], None] = lambda _text: None
+    ) -> None:
         """Take the lock, waiting a little for processes that are on their way out.
 
         Raises:
@@ -114,8 +133,9 @@ def busy_text(root: Path, holders: Processes | None) -> str:
         )
     if not platform.is_alive(holders.supervisor):
         return (
-            f"the data folder {root} is still held by processes whose supervisor is gone and that finish their "
-            f"open calls (pids {_list(alive)}); wait a little, or end them with: kill {' '.join(map(str, alive))}"
+            f"the data folder {root} is still held by processes whose supervisor is gone, and which finish "
+            f"their open calls (pids {_list(alive)}); wait a little, or end them with: "
+            f"kill {' '.join(map(str, alive))}"
         )
     return (
         f"trimtab is running already on {root} at {holders.gateway} (pids {_list(alive)}); "
@@ -128,9 +148,12 @@ def _list(pids: list[int]) -> str:
 
 
 def clean_run(layout: Layout) -> None:
-    """Remove what a previous set of processes left in `run/`, except the published snapshot.
+    """Remove what a previous set of processes left in `run/`.
 
     Call it with the lock held only.
     """
-    for name in ("pids.json", "admin.json", "admin.token"):
+    for name in (
+        *("pids.json", "admin.json", "admin.token"),
+        *("model.json", "model.progress.json", "model.want"),
+    ):
         (layout.run / name).unlink(missing_ok=True)

@@ -15,9 +15,11 @@ EXIT_USAGE = 2
 """The configuration is at fault."""
 EXIT_INFRASTRUCTURE = 3
 """The folder is held, a port is taken, or a process would not start."""
-
 EXIT_NO_RESTART = 78
 """A child's way to say that starting it again cannot help (sysexits.h, EX_CONFIG)."""
+
+READY = b"ready\n"
+"""What a child writes into its life line once it does its work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class UpOptions:
     console_port: int | None = None
     workers: int | None = None
     data: Path | None = None
+    model_path: Path | None = None
 
 
 class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,12 +40,16 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: ChildKind
     index: int
-    data_dir: Path
-    config: Path | None
+    data_dir: str
+    config: str | None
     gateway: Gateway
     console: Console
     data: Data
     own: Own
+    restarts: int = 0
+    """How often this child was started again; above 0, others live and serve what was published."""
+    listener: int = -1
+    """Descriptor of the socket to accept on; -1: this kind accepts nothing."""
 
     @property
     def name(self) -> str:
@@ -53,3 +60,24 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
     def title(self) -> str:
         """Title for `ps`."""
         return f"trimtab: {self.name.replace('-', ' ')}"
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the base URL of a listener, as a program on this machine would call it.
+
+    >>> url_of("127.0.0.1", 8400), url_of("::", 80)
+    ('http://127.0.0.1:8400', 'http://[::1]:80')
+    """
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a listener on `host` can be reached from this machine only."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -17,21 +17,23 @@ _MACOS = sys.platform == "darwin"
 _MACOS_OPEN_MAX = 10_240
 """macOS refuses a soft limit over `OPEN_MAX` even where the hard limit is unlimited (man 2 setrlimit)."""
 
+_BACKLOG = 4096
+"""Connections that may wait to be accepted; the kernel caps it (net.core.somaxconn)."""
 
-def refuse_unsupported() -> None:
+
+def refuse_unsupported(system: str = sys.platform) -> None:
     """Refuse systems without the locks, signals and sockets we build on.
 
     Raises:
         ConfigError: this is Windows.
     """
-    if sys.platform == "win32":  # pragma: no cover - UNTESTED
+    if system in ("win32", "cygwin"):
         raise ConfigError("Trimtab does not run on Windows itself; run it in WSL 2, where all of it works")
 
 
 def title_process(title: str) -> None:
     """Name this process for `ps` and `top`."""
-    # Not on macOS: the library pulls in frameworks there that do not survive in a process of ours. UNTESTED
-    if not _MACOS:
+    if not _MACOS:  # There the library pulls in frameworks that a server process should not hold. UNTESTED
         from setproctitle import setproctitle
 
         setproctitle(title)
@@ -43,8 +45,6 @@ def raise_open_files() -> int:
     wanted = hard
     if _MACOS:  # pragma: no cover - UNTESTED
         wanted = _MACOS_OPEN_MAX if hard == resource.RLIM_INFINITY else min(hard, _MACOS_OPEN_MAX)
-    if soft == wanted:
-        return soft
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (ValueError, OSError):
@@ -55,8 +55,8 @@ def raise_open_files() -> int:
 def try_lock(fd: int) -> bool:
     """Take the exclusive lock of an open file without waiting; False where another one holds it.
 
-    `flock` belongs to the open file description: children that inherit the descriptor hold the same lock, and it
-    goes when the last of them is gone, however they died.
+    `flock` belongs to the open file description: children that inherit the descriptor hold the same lock, and
+    it goes when the last of them is gone, however they died.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,21 +78,44 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def port_problem(host: str, port: int) -> str:
-    """Return why nothing can listen there, or an empty text where it can.
+def listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """Return `count` listening sockets on one port, one for each process that is to accept there.
 
-    Bound without SO_REUSEPORT, which would let a second gateway of the same user share the port unnoticed.
+    Linux spreads new connections over sockets that share a port (SO_REUSEPORT). macOS gives all of them to
+    one, so there all processes share a single socket.
+
+    Raises:
+        OSError: something else listens there, the port is not allowed, or the host is not of this machine.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # Lets the address be taken while old connections of a process now gone are still in TIME_WAIT.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen(1)
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
+    if count == 1:
+        return [_listen(host, port, shared=False)]
+    if _MACOS:  # pragma: no cover - UNTESTED
+        first = _listen(host, port, shared=False)
+        return [first, *(first.dup() for _ in range(count - 1))]
+    # A shared port could be shared with another gateway of the same user, unnoticed: so ask for it alone
+    # first.
+    with _listen(host, port, shared=False) as probe:
+        port = probe.getsockname()[1]
+    return [_listen(host, port, shared=True) for _ in range(count)]
+
+
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        # Lets the port be taken while old connections of a process now gone are still in TIME_WAIT.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def has_terminal() -> bool:
@@ -103,10 +126,3 @@ def has_terminal() -> bool:
         return False
     os.close(fd)
     return True
-
-
-def new_event_loop_runner() -> str:
-    """Return which event loop workers run on: `uvloop`, or `asyncio` where it is not installed."""
-    from importlib.util import find_spec
-
-    return "uvloop" if find_spec("uvloop") else "asyncio"

@@ -79,8 +79,9 @@ def write_private(path: Path, data: bytes) -> None:
         raise
 
 
-def write_processes(run: Path, processes: Processes) -> None:
-    """Write `pids.json`."""
+def write_processes(run: Path, *, gateway: str, console: str, children: tuple[ChildState, ...]) -> None:
+    """Write `pids.json`, with this process as the supervisor."""
+    processes = Processes(supervisor=os.getpid(), gateway=gateway, console=console, children=children)
     write_private(run / _PIDS, msgspec.json.encode(processes))
 
 

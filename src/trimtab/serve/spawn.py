@@ -1,7 +1,7 @@
 """One child process: started, watched over its life line, ended.
 
-The life line is a socket pair. Over it the child is told its options and says when it is ready; when either end
-closes, the other knows that its partner is gone, however it died.
+The life line is a socket pair. Over it the child is told its options and says when it is ready; when either
+end closes, the other knows that its partner is gone, however it died.
 """
 
 import signal
@@ -13,12 +13,12 @@ from contextlib import suppress
 
 import msgspec
 
-from .options import ChildOptions
-
-READY = b"ready\n"
+from .options import READY, ChildOptions
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
+_FIRST_PATIENT_S = 30.0
+_LONGEST_PATIENT_S = 600.0
 
 _HEALTHY_S = 3.0
 """A child that was ready and lived this long begins anew with the shortest pause."""
@@ -27,7 +27,7 @@ _HEALTHY_S = 3.0
 class Child:
     """A place in the set of processes, and the process that fills it at the moment."""
 
-    def __init__(self, options: ChildOptions, lock_fd: int) -> None:
+    def __init__(self, options: ChildOptions, inherited: tuple[int, ...]) -> None:
         self.options = options
         self.ready = False
         self.restarts = 0
@@ -36,7 +36,7 @@ class Child:
         self.started_at = 0.0
         self.start_at: float | None = 0.0
         """Monotonic time of the next start; None: none is due."""
-        self._lock_fd = lock_fd
+        self._inherited = inherited
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
 
@@ -51,22 +51,23 @@ class Child:
         return 0 if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process. It begins a process group of its own: a Ctrl-C at the terminal is ours to handle.
+        """Start the process, in a process group of its own: a Ctrl-C at the terminal is ours to handle.
 
         Raises:
             OSError: no process or descriptor can be had.
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", "trimtab.serve.child", self.name, "--life", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),
-                pass_fds=(theirs.fileno(), self._lock_fd),
+                pass_fds=(theirs.fileno(), *self._inherited),
                 process_group=0,
             )
-        ours.sendall(msgspec.json.encode(self.options) + b"\n")
-        ours.setblocking(False)
+        options = msgspec.structs.replace(self.options, restarts=self.restarts)
+        ours.sendall(msgspec.json.encode(options) + b"\n")
+        ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self._line = ours
         self.ready = False
         self.started_at = time.monotonic()
@@ -91,7 +92,7 @@ class Child:
         return False
 
     def reap(self) -> int | None:
-        """Return the exit status if the process has ended since the last look (negative: the signal), else None."""
+        """Return the exit status (negative: the signal) if the process has ended since the last look."""
         if self._process is None:
             return None
         status = self._process.poll()
@@ -104,9 +105,16 @@ class Child:
         self.ready = False
         return status
 
-    def plan_restart(self) -> float:
-        """Make the next start due after a pause that doubles with every failure in a row; return it in seconds."""
-        pause = min(_FIRST_PAUSE_S * 2 ** (self.failures - 1), _LONGEST_PAUSE_S)
+    def plan_restart(self, *, patient: bool = False) -> float:
+        """Make the next start due after a pause, in seconds, that doubles with every failure in a row.
+
+        Args:
+            patient: whether the child said that starting it again soon cannot help.
+        """
+        first, longest = (
+            (_FIRST_PATIENT_S, _LONGEST_PATIENT_S) if patient else (_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        )
+        pause = min(first * 2.0 ** (self.failures - 1), longest)
         self.start_at = time.monotonic() + pause
         self.restarts += 1
         return pause
@@ -120,6 +128,13 @@ class Child:
     def kill(self) -> None:
         """End the process at once."""
         self.signal(signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Return once the process is gone; call it after `kill`."""
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+        self._hang_up()
 
     def _hang_up(self) -> None:
         if self._line is not None:
@@ -138,5 +153,3 @@ def exit_text(status: int) -> str:
     with suppress(ValueError):
         return f"killed by {signal.Signals(-status).name}"
     return f"killed by signal {-status}"
-
-

@@ -1,151 +1,252 @@
-"""`trimtab up`: starts the processes, keeps them running, and ends them in order."""
+"""Starts the processes, keeps them running, and ends them in order."""
 
-import logging
-import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 
-import msgspec
-
-from trimtab.config import Config, find_file, load_config
-from trimtab.types import ConfigError, StorageError, SystemClock, TrimtabError
+from trimtab.types import SystemClock
 
 from . import platform
-from .child import set_up_log
-from .folder import FolderLock, Layout, clean_run
-from .options import (
-    EXIT_INFRASTRUCTURE,
-    EXIT_NO_RESTART,
-    EXIT_OK,
-    EXIT_USAGE,
-    ChildKind,
-    ChildOptions,
-    UpOptions,
-)
-from .runfile import ChildState, Processes, write_processes
+from .folder import Layout, clean_run
+from .log import log
+from .options import EXIT_INFRASTRUCTURE, EXIT_NO_RESTART, EXIT_OK, EXIT_USAGE
+from .runfile import ChildState, write_processes
 from .spawn import Child, exit_text
-
-log = logging.getLogger("trimtab")
 
 _LOOK_S = 0.5
 """How often to look around when no signal says that something happened."""
 
 _END_S = 10.0
-"""What control and model process may take to end."""
+"""What control and model process may take to end, and what workers may take beyond the drain."""
 
 _EMPTY_LOG_S = 60.0
 """What the recorder may take to empty the log at the end; what is left is stored at the next start."""
 
+_GIVE_UP = 5
+"""Deaths in a row of a child that was never ready, after which a start is given up."""
 
-class PortTaken(TrimtabError):
-    """Something else listens where the gateway or the console should."""
-
-    code = "port_taken"
-
-
-def up(options: UpOptions) -> int:
-    """Run Trimtab in the foreground until a signal ends it; return the exit status.
-
-    0: ended in order. 2: the configuration is at fault. 3: the folder is held, a port is taken, or a process would
-    not start.
-    """
-    set_up_log("trimtab")
-    try:
-        platform.refuse_unsupported()
-        config = configure(options)
-        layout = Layout(config.data_dir)
-        layout.make()
-        with FolderLock(layout) as lock:
-            lock.acquire(say=log.info)
-            check_ports(config)
-            clean_run(layout)
-            return Supervisor(config, layout, lock.fd).run()
-    except ConfigError as error:
-        log.error("%s", error)
-        return EXIT_USAGE
-    except (StorageError, PortTaken) as error:
-        log.error("%s", error)
-        return EXIT_INFRASTRUCTURE
-
-
-def configure(options: UpOptions) -> Config:
-    """Load the configuration and lay the command line's options over it.
-
-    Raises:
-        ConfigError: it cannot be used.
-    """
-    config = load_config(find_file(options.config), env=os.environ, data_dir=options.data)
-    gateway = {"host": options.host, "port": options.port, "workers": options.workers}
-    console = {"port": options.console_port}
-    return msgspec.structs.replace(
-        config,
-        gateway=msgspec.structs.replace(config.gateway, **{k: v for k, v in gateway.items() if v is not None}),
-        console=msgspec.structs.replace(config.console, **{k: v for k, v in console.items() if v is not None}),
-    )
-
-
-def check_ports(config: Config) -> None:
-    """Refuse a start that could not listen.
-
-    Raises:
-        PortTaken: with the port and the mend.
-    """
-    if config.gateway.port == config.console.port:
-        raise ConfigError(f"gateway and console cannot share port {config.gateway.port}; change one of the two")
-    for host, port, option in (
-        (config.gateway.host, config.gateway.port, "--port"),
-        (config.console.host, config.console.port, "--console-port"),
-    ):
-        problem = platform.port_problem(host, port)
-        if problem:
-            raise PortTaken(f"cannot listen on {host} port {port}: {problem}; choose another with {option}")
-
-
-def url(host: str, port: int) -> str:
-    """Return the base URL of a listener, as a program on this machine would call it."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{name}:{port}"
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class Supervisor:
     """Holds the set of processes. One thread: it sleeps until a signal or a life line wakes it."""
 
-    def __init__(self, config: Config, layout: Layout, lock_fd: int) -> None:
-        self._config = config
+    def __init__(
+        self,
+        layout: Layout,
+        children: list[Child],
+        *,
+        urls: tuple[str, str],
+        drain_s: float,
+        announce: Callable[[], None],
+        wants_model: Callable[[], bool],
+        close_listeners: Callable[[], None],
+    ) -> None:
         self._layout = layout
+        self._children = children
+        self._urls = urls
+        self._drain_s = drain_s
+        self._announce = announce
+        self._wants_model = wants_model
+        self._close_listeners = close_listeners
         self._clock = SystemClock()
-        self._children = [
-            Child(self._options(kind, index), lock_fd) for kind, index in plan(config.gateway.workers)
-        ]
         self._signals: list[int] = []
         self._had_terminal = platform.has_terminal()
         self._announced = False
-        self._started_us: dict[str, int] = {}
+        self._since_us: dict[str, int] = {}
+        self._exit: int | None = None
+        """Set once it is known that we end, and how."""
 
     def run(self) -> int:
-        """Start everything, stay until a signal, end everything. Returns the exit status."""
-        platform.title_process("trimtab: supervisor")
-        platform.raise_open_files()
+        """Start everything, stay until a signal, end everything; return the exit status."""
         wake, waker = socket.socketpair()
         with wake, waker:
-            wake.setblocking(False)
-            waker.setblocking(False)
-            signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-                signal.signal(number, self._on_signal)
+            for end in (wake, waker):
+                end.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            old = {number: signal.signal(number, self._note_signal) for number in _SIGNALS}
+            old_fd = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
             try:
-                return self._supervise(wake)
+                while self._exit is None:
+                    self._turn(wake)
+                self._end(wake)
+                return self._exit
             finally:
                 # Whatever went wrong above, nothing of ours stays behind.
-                for child in self._children:
-                    child.kill()
-                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-                    signal.signal(number, signal.SIG_DFL)
-                signal.set_wakeup_fd(-1)
+                self._kill_all()
+                signal.set_wakeup_fd(old_fd)
+                for number, handler in old.items():
+                    signal.signal(number, handler)
                 clean_run(self._layout)
+
+    def _note_signal(self, number: int, _frame: object) -> None:
+        self._signals.append(number)
+
+    def _turn(self, wake: socket.socket) -> None:
+        changed = self._start_due()
+        changed |= self._wait(wake)
+        changed |= self._reap(restart=True)
+        if changed:
+            self._write_state()
+        if not self._announced and self._exit is None and self._all_ready():
+            self._announced = True
+            self._announce()
+        for number in self._take_signals():
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self._exit = EXIT_OK
+            elif number == signal.SIGHUP:
+                self._hang_up()
+
+    def _hang_up(self) -> None:
+        """SIGHUP asks for the configuration to be read again, unless it came because our terminal is gone."""
+        if self._had_terminal and not platform.has_terminal():
+            self._exit = EXIT_OK
+            return
+        for child in self._children:
+            if child.options.kind == "control" and child.ready:
+                log.info("reading the configuration again")
+                child.signal(signal.SIGHUP)
+
+    def _take_signals(self) -> list[int]:
+        taken = [number for number in self._signals if number != signal.SIGCHLD]
+        self._signals.clear()
+        return taken
+
+    def _all_ready(self) -> bool:
+        return all(child.ready for child in self._children if child.options.kind != "model")
+
+    def _start_due(self) -> bool:
+        started = False
+        for child in self._children:
+            if child.options.kind == "model" and child.pid == 0 and not self._wants_model():
+                continue
+            if child.start_at is None or child.start_at > time.monotonic():
+                continue
+            try:
+                child.start()
+            except OSError as error:
+                log.error("%s cannot be started: %s", child.name, error.strerror)
+                child.failures += 1
+                child.plan_restart()
+                continue
+            self._since_us[child.name] = self._clock.now_us()
+            started = True
+        return started
+
+    def _wait(self, wake: socket.socket) -> bool:
+        """Sleep until something happens; return whether a child became ready."""
+        now = time.monotonic()
+        due = [max(0.0, child.start_at - now) for child in self._children if child.start_at is not None]
+        # A model process that nobody wants is due all the time; it must not keep us awake.
+        pause = min([_LOOK_S, *(d for d in due if d > 0)])
+        lines = {line: child for child in self._children if (line := child.life_line()) is not None}
+        readable, _, _ = select.select([wake, *lines], [], [], pause)
+        if wake in readable:
+            with suppress(BlockingIOError):
+                wake.recv(4096)
+        became_ready = [lines[line] for line in readable if line in lines and lines[line].hear()]
+        for child in became_ready:
+            if child.restarts or child.options.kind == "model":
+                log.info("%s is ready (pid %d)", child.name, child.pid)
+        return bool(became_ready)
+
+    def _reap(self, *, restart: bool) -> bool:
+        changed = False
+        for child in self._children:
+            pid = child.pid
+            was_ready = child.ready
+            status = child.reap()
+            if status is None:
+                continue
+            changed = True
+            if restart:
+                self._after_death(child, pid, status, was_ready=was_ready)
+        return changed
+
+    def _after_death(self, child: Child, pid: int, status: int, *, was_ready: bool) -> None:
+        how = f"{child.name} (pid {pid}) ended: {exit_text(status)}"
+        if status == EXIT_NO_RESTART and child.options.kind == "model":
+            # What it said stands in the log; everything else works without it.
+            log.info("the own model is tried again in %g s", child.plan_restart(patient=True))
+            return
+        if not self._announced and not was_ready:
+            if status == EXIT_NO_RESTART:
+                self._exit = EXIT_USAGE
+                return
+            if child.failures >= _GIVE_UP:
+                log.error(
+                    "%s; it would not start %d times in a row, so this start is given up", how, _GIVE_UP
+                )
+                self._exit = EXIT_INFRASTRUCTURE
+                return
+        pause = child.plan_restart()
+        log.warning("%s; starting it again in %.2f s (restart %d)", how, pause, child.restarts)
+
+    def _write_state(self) -> None:
+        states = tuple(
+            ChildState(
+                name=child.name,
+                pid=child.pid,
+                ready=child.ready,
+                restarts=child.restarts,
+                since_us=self._since_us.get(child.name, 0),
+            )
+            for child in self._children
+        )
+        gateway, console = self._urls
+        try:
+            write_processes(self._layout.run, gateway=gateway, console=console, children=states)
+        except OSError as error:
+            # A full disk must not end the processes that still serve.
+            log.error("the list of processes cannot be written: %s", error.strerror)
+
+    def _end(self, wake: socket.socket) -> None:
+        """End workers first, so that no call is cut; the recorder last, so that it empties the log."""
+        if self._exit == EXIT_OK:
+            log.info(
+                "stopping: open calls may take up to %g s; a second signal ends everything", self._drain_s
+            )
+        self._close_listeners()
+        stages: tuple[tuple[Iterable[str], float], ...] = (
+            (("worker",), self._drain_s + _END_S),
+            (("control", "model"), _END_S),
+            (("recorder",), _EMPTY_LOG_S),
+        )
+        for kinds, limit_s in stages:
+            group = [c for c in self._children if c.options.kind in kinds]
+            for child in group:
+                child.signal(signal.SIGTERM)
+            if not self._wait_for_end(group, limit_s, wake):
+                return
+
+    def _wait_for_end(self, group: list[Child], limit_s: float, wake: socket.socket) -> bool:
+        """Return True when the group is gone, by force if need be; False after a second signal."""
+        deadline = time.monotonic() + limit_s
+        while any(child.pid for child in group):
+            self._wait(wake)
+            if self._reap(restart=False):
+                self._write_state()
+            if any(number in (signal.SIGTERM, signal.SIGINT) for number in self._take_signals()):
+                log.warning("ending everything now")
+                self._exit = EXIT_INFRASTRUCTURE
+                return False
+            if time.monotonic() > deadline:
+                for child in group:
+                    if child.pid:
+                        log.warning(
+                            "%s (pid %d) did not end within %g s; ended by force",
+                            child.name,
+                            child.pid,
+                            limit_s,
+                        )
+                        child.kill()
+                deadline = time.monotonic() + _END_S
+        return True
+
+    def _kill_all(self) -> None:
+        for child in self._children:
+            child.kill()
+        for child in self._children:
+            child.wait()

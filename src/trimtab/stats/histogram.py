@@ -1,6 +1,7 @@
 """A histogram with logarithmic buckets: quantiles of latencies to ±9 %, mergeable, some tens of bytes."""
 
 import math
+from itertools import pairwise
 from typing import Self
 
 import msgspec
@@ -55,7 +56,7 @@ class LogHistogram:
         return sum(self._counts.values())
 
     def quantile(self, q: float) -> float | None:
-        """Return the value below which a share `q` of the values lies, to ±9 %; None where nothing was counted.
+        """Return the value below which a share `q` of the values lies, to ±9 %; None where there are none.
 
         Args:
             q: 0 to 1; 0.5 is the median. The nearest rank is taken: the ceil(q·n)-th smallest value.
@@ -82,7 +83,9 @@ class LogHistogram:
         bucket b holds 2^(b/4) up to 2^((b+1)/4).
         """
         counts = self._counts
-        return msgspec.msgpack.encode([part for bucket in sorted(counts) for part in (bucket, counts[bucket])])
+        return msgspec.msgpack.encode(
+            [part for bucket in sorted(counts) for part in (bucket, counts[bucket])]
+        )
 
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
@@ -97,12 +100,16 @@ class LogHistogram:
         try:
             parts = msgspec.msgpack.decode(packed, type=list[int])
         except msgspec.DecodeError as error:
-            raise ValueError(f"not a packed histogram: {error}; expected what LogHistogram.pack returns") from error
+            raise ValueError(
+                f"not a packed histogram: {error}; expected what LogHistogram.pack returns"
+            ) from error
         buckets, counts = parts[::2], parts[1::2]
-        ascending = all(a < b for a, b in zip(buckets, buckets[1:], strict=False))
+        ascending = all(a < b for a, b in pairwise(buckets))
         in_range = all(LOWEST <= b <= HIGHEST for b in buckets) and all(c > 0 for c in counts)
         if len(buckets) != len(counts) or not ascending or not in_range:
-            raise ValueError("not a packed histogram: buckets must ascend within range, each with a count above 0")
+            raise ValueError(
+                "not a packed histogram: buckets must ascend within range, each with a count above 0"
+            )
         histogram._counts = dict(zip(buckets, counts, strict=True))
         return histogram
 

@@ -1,7 +1,7 @@
 """Ports of everything that is stored, and the backends that satisfy them.
 
 Owns the files of the data folder except the append log: `app.db`, the day files of calls, the snapshot.
-Promises: one writer a file; idempotent inserts; migrations forward with a backup first; a newer format is refused.
+Promises: one writer a file; idempotent inserts; migrations with a backup first; a newer format is refused.
 Never decides what to keep: policy comes from the caller. Backends do not know each other.
 Entry: the ports `CallStore`, `AppStore`, `SnapshotStore`; backends are picked by `serve` alone.
 """

@@ -1,8 +1,8 @@
 """Which file a call goes to, and where in it: both follow from its id alone. Pure.
 
 A day is UTC, by the milliseconds inside the UUIDv7. A call's place is an integer in the order of the ids:
-27 bits of milliseconds since midnight, then the id's 20 bits after its version digit. Two ids can claim one place
-(a chance of 1 in 10^6 for two of the same millisecond); the later comer then takes the next free one above.
+27 bits of milliseconds since midnight, then the id's 20 bits after its version digit. Two ids can claim one
+place (for two of one millisecond, a chance of 1 in 10^5); the later comer then takes the next free one above.
 """
 
 import re
@@ -15,7 +15,8 @@ MS_PER_DAY = 24 * MS_PER_HOUR
 PLACE_BITS = 20
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _LAST_DAY = date.max.toordinal() - _EPOCH_ORDINAL
-_FILE_NAME = re.compile(r"calls-(\d{8})(?:-([1-9]\d*))?\.db")
+_DAY_NAME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
+_FILE_NAME = re.compile(r"calls-([0-9]{8})(?:-([1-9][0-9]*))?\.db")
 
 
 def id_blob(call_id: str) -> bytes:
@@ -29,7 +30,9 @@ def id_blob(call_id: str) -> bytes:
     except ValueError:
         blob = b""
     if len(blob) != 16 or blob[6] >> 4 != 7 or id_ms(blob) // MS_PER_DAY > _LAST_DAY:
-        raise StorageError(f"call id {call_id!r} is no UUIDv7, so it has no day to be stored under; use types.new_id")
+        raise StorageError(
+            f"call id {call_id!r} is no UUIDv7, so it has no day to be stored under; use types.new_id"
+        )
     return blob
 
 
@@ -65,12 +68,13 @@ def day_number(name: str) -> int:
     Raises:
         StorageError: the text is no such date.
     """
+    match = _DAY_NAME.fullmatch(name)
     try:
-        if len(name) != 8 or not (name.isascii() and name.isdigit()):
-            raise ValueError(name)
-        return date(int(name[:4]), int(name[4:6]), int(name[6:])).toordinal() - _EPOCH_ORDINAL
-    except ValueError as error:
-        raise StorageError(f"day {name!r} is no date; expected YYYYMMDD, such as 20261101") from error
+        if match is not None:
+            return date(*map(int, match.groups())).toordinal() - _EPOCH_ORDINAL
+    except ValueError:
+        pass  # such as month 13
+    raise StorageError(f"day {name!r} is no date; expected YYYYMMDD, such as 20261101")
 
 
 def file_name(day: int, part: int) -> str:

@@ -5,14 +5,31 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from trimtab.types import Call, CallState, FeedbackGiven, KeySpec, Project, Purpose, Release, RouteSpec, Snapshot
+from trimtab.types import (
+    Call,
+    CallState,
+    FeedbackGiven,
+    KeySpec,
+    Project,
+    Purpose,
+    Release,
+    RouteSpec,
+    Snapshot,
+)
 
 Cube = Literal["hour_model", "hour_prompt", "day_user"]
-"""The rollups kept: (hour, project, model), (hour, project, prompt, version), (day, project, user)."""
+"""The rollups kept: (hour, project, model), (hour, project, prompt, version), (day, project, user).
+
+Calls without a prompt or without a user have no cell in the second or the third.
+"""
 
 
 class CallQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which calls to list; empty fields do not filter. Newest first, by keyset: pass the last id as `before`."""
+    """Which calls to list; empty fields do not filter. Newest first; `before` is the last page's last id.
+
+    A call stands at the time inside its id; `since_us` and `until_us` go by that, and within its
+    millisecond by `opened_us`.
+    """
 
     project: str = ""
     purpose: Purpose | None = None
@@ -62,17 +79,25 @@ class CallStore(Protocol):
     def insert(self, calls: Sequence[Call]) -> int:
         """Store calls and add to the rollups, in one transaction a file; return how many were new.
 
-        Idempotent by id: a call that is already there changes nothing, except that an `unfinished` one gives way
-        to its late `Closed`, with the rollups corrected. Which file a call goes to follows from its id's time.
+        Idempotent by id: a call that is already there changes nothing, except that an `unfinished` one gives
+        way to its late `Closed`, with the rollups corrected. Which file a call goes to follows from its id's
+        time. Only calls of purpose `live` count in the rollups.
+
+        Raises:
+            StorageError: an id is no UUIDv7 (then nothing is stored), or a file cannot be written.
         """
         ...
 
     def insert_feedback(self, rows: Sequence[FeedbackGiven]) -> int:
-        """Store feedback; idempotent by id. It is kept beside its call."""
+        """Store feedback, beside its call; idempotent by id. Return how many were new.
+
+        Raises:
+            StorageError: a call id is no UUIDv7 (then nothing is stored), or a file cannot be written.
+        """
         ...
 
     def index_pending(self, limit: int = 1000) -> int:
-        """Add up to `limit` stored but unindexed calls to the word index; return how many are still waiting."""
+        """Add up to `limit` stored, unindexed calls to the word index; return how many are still waiting."""
         ...
 
     def get(self, call_id: str) -> Call | None:
@@ -80,7 +105,14 @@ class CallStore(Protocol):
         ...
 
     def find(self, query: CallQuery, *, payload: bool = False) -> list[Call]:
-        """Return matching calls, newest first; request and response are empty unless `payload`."""
+        """Return matching calls with feedback, newest first; the words are empty unless `payload`.
+
+        The words: request, response and variables. `text` finds what `index_pending` has indexed.
+
+        Raises:
+            CallerError: `text` has too many words.
+            StorageError: `before` is no id, or a file cannot be read.
+        """
         ...
 
     def count(self) -> int:
@@ -88,7 +120,7 @@ class CallStore(Protocol):
         ...
 
     def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
-        """Return a cube's rows in time order."""
+        """Return a cube's rows that start within the bounds (0: none), in the order of time, then of keys."""
         ...
 
     def recount(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
@@ -123,7 +155,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppStore(Protocol):
-    """What is configured at run time. One process writes: the control process, or a command holding the folder."""
+    """What is configured at run time. One process writes: control, or a command holding the data folder."""
 
     def projects(self) -> list[Project]:
         """Return all projects; `default` is always there."""
@@ -162,7 +194,11 @@ class AppStore(Protocol):
         ...
 
     def move(self, move: Move) -> None:
-        """Append a move and make it current, in one transaction."""
+        """Append a move and make it current, in one transaction. A move to no release ends the channel.
+
+        Raises:
+            StorageError: a release is not stored, or the move's id is taken.
+        """
         ...
 
     def moves(self, project: str, route: str) -> list[Move]:
@@ -212,6 +248,10 @@ class SnapshotStore(Protocol):
 
     def report(self, worker: str, generation: int) -> None:
         """Note that a worker now obeys a generation."""
+        ...
+
+    def forget(self, worker: str) -> None:
+        """Drop a worker's report: it is gone, and nobody should wait for it."""
         ...
 
     def reports(self) -> Iterator[tuple[str, int]]:

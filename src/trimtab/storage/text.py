@@ -1,16 +1,17 @@
-"""What of a call can be searched: the words people and models wrote, out of the request's and answer's JSON."""
+"""What of a call can be searched: the words that people and models wrote, out of the JSON of both sides."""
 
+import contextlib
 import json
-from typing import Any
+from collections.abc import Iterator
 
 import msgspec
 
 TEXT_LIMIT = 500_000
 """Characters of one call that are indexed; what stands behind them is stored, but not found by its words."""
 
-# In the order in which they are read. What is not named here (tool definitions, images, token ids, vectors) is not
-# words. OpenAI chat, embeddings and legacy completions (platform.openai.com/docs/api-reference), and the names that
-# OpenAI-compatible servers use for reasoning.
+# In the order in which they are read. What is not named here (tool definitions, images, token ids, vectors) is
+# not words. From OpenAI's API (platform.openai.com/docs/api-reference: chat, embeddings, completions), and
+# from what OpenAI-compatible servers call reasoning.
 _KEYS = (
     "system",
     "instructions",
@@ -39,7 +40,7 @@ _KEYS = (
 def call_text(request: bytes, response: bytes) -> list[str]:
     """Return the texts of a call, piece by piece, in reading order.
 
-    A payload that is no JSON object (a hash, nothing, damage) has none: what policy hides is never searchable.
+    A payload that is no JSON (a hash, nothing, damage) has none: what policy hides is never searchable.
     """
     pieces: list[str] = []
     for raw in (request, response):
@@ -48,22 +49,26 @@ def call_text(request: bytes, response: bytes) -> list[str]:
     return _limited(pieces)
 
 
-def _decode(raw: bytes) -> Any:
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        pass
-    try:
+def _decode(raw: bytes) -> object:
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found: object = msgspec.json.decode(raw)
+        return found
+    with contextlib.suppress(ValueError, RecursionError):
         # Lone surrogates and stray bytes, which msgspec refuses, come from providers as they are.
-        text = json.dumps(json.loads(raw.decode("utf-8", "replace")), ensure_ascii=False)
-        return msgspec.json.decode(text.encode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
+        return _mended(json.loads(raw.decode("utf-8", "replace")))
+    return None
 
 
-def _collect(root: Any, pieces: list[str]) -> None:
+def _mended(value: object) -> object:
+    """Return a JSON value with every lone surrogate replaced, which no index could store."""
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    mended: object = json.loads(text)
+    return mended
+
+
+def _collect(root: object, pieces: list[str]) -> None:
     """Append the texts below `root`; with a stack of our own, since a hostile body nests deeply."""
-    stack = [root]
+    stack: list[object] = [root]
     while stack:
         node = stack.pop()
         if isinstance(node, str):
@@ -72,18 +77,33 @@ def _collect(root: Any, pieces: list[str]) -> None:
         elif isinstance(node, list):
             stack.extend(reversed(node))
         elif isinstance(node, dict):
-            found = [_unescaped(node[key]) if key == "arguments" else node[key] for key in _KEYS if key in node]
+            found = [
+                _unescaped(node[key]) if key == "arguments" else node[key] for key in _KEYS if key in node
+            ]
             stack.extend(reversed(found))
 
 
-def _unescaped(arguments: Any) -> Any:
-    r"""Return a tool call's arguments, JSON within JSON, so that a \u6771 in them is found as what it means."""
+def _unescaped(arguments: object) -> object:
+    r"""Return a tool call's arguments, JSON within JSON, such that neither \n nor \u6771 blurs its words."""
     if not isinstance(arguments, str) or "\\" not in arguments:
         return arguments
     try:
-        return json.dumps(json.loads(arguments), ensure_ascii=False).encode("utf-8", "replace").decode()
+        return " ".join(_leaves(_mended(json.loads(arguments))))
     except (ValueError, RecursionError):
         return arguments
+
+
+def _leaves(root: object) -> Iterator[str]:
+    """Yield the keys and values of a JSON value, in order."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            stack.extend(part for item in reversed(node.items()) for part in reversed(item))
+        elif isinstance(node, list):
+            stack.extend(reversed(node))
+        else:
+            yield node if isinstance(node, str) else json.dumps(node)
 
 
 def _limited(pieces: list[str]) -> list[str]:

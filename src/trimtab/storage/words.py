@@ -1,8 +1,8 @@
 """Words for the index and for queries: the same folding on both sides, so that what is indexed can be found.
 
-Scripts written without spaces (Japanese, Chinese; Thai, Lao, Khmer, Burmese) and Hangul are split into overlapping
-bigrams, each character starting exactly one token: 東京都 becomes 東京 京都 都. A run of n characters is then found
-by any n' ≤ n of them in a row: as a phrase of bigrams, or, for one character, by prefix.
+Scripts written without spaces (Japanese, Chinese; Thai, Lao, Khmer, Burmese) and Hangul are split into
+overlapping bigrams, each character starting exactly one token: 東京都 becomes 東京 京都 都. Any of its
+characters in a row are then found: as a phrase of bigrams, or, for a single one, by prefix.
 Everything else becomes case-folded words without accents. Pure.
 """
 
@@ -12,7 +12,7 @@ import unicodedata
 from trimtab.types import CallerError
 
 GAP = "\uf8ff"
-"""A token that stands between two pieces of text, so that no phrase reaches across. Private use: none can ask for it."""
+"""A token between two pieces of text, so that no phrase reaches across. No query can ask for it."""
 
 MAX_QUERY_TERMS = 64
 MAX_QUERY_TOKENS = 512
@@ -22,7 +22,8 @@ _UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0eff"  # Thai, Lao
     "\u1000-\u109f\u1780-\u17dd"  # Burmese, Khmer
     "\u1100-\u11ff\ua960-\ua97c\uac00-\ud7fb"  # Hangul
-    "\u3005-\u3007\u3031-\u3035\u3041-\u3096\u3099\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"  # Kana
+    "\u3005-\u3007\u3031-\u3035\u3041-\u3096\u3099\u309a\u309d-\u309f"  # Iteration marks, Hiragana
+    "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"  # Katakana
     "\u3105-\u312f\u31a0-\u31bf"  # Bopomofo
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
 )
@@ -31,7 +32,7 @@ _TERM = re.compile(r'"([^"]*)"|([^\s"]+)')
 
 
 def index_text(pieces: list[str]) -> str:
-    """Return the text to hand to the index: tokens that FTS5's `ascii` tokenizer splits at spaces and punctuation.
+    """Return the text to hand to the index, whose `ascii` tokenizer splits it at spaces and punctuation.
 
     Args:
         pieces: texts in their order; a phrase is found within one piece only.
@@ -50,7 +51,7 @@ def match_expression(text: str) -> str | None:
     >>> match_expression('Refund "due date" 東京都')
     '"refund" "due date" "東京 京都"'
     """
-    phrases = []
+    phrases: list[str] = []
     size = 0
     for quoted, plain in _TERM.findall(text):
         tokens = _tokens(quoted or plain)
@@ -59,8 +60,8 @@ def match_expression(text: str) -> str | None:
         size += len(tokens)
         if len(phrases) >= MAX_QUERY_TERMS or size > MAX_QUERY_TOKENS:
             raise CallerError(
-                f"the search text has too many words (over {MAX_QUERY_TERMS} terms or {MAX_QUERY_TOKENS} tokens); "
-                "search for fewer"
+                f"the search text has over {MAX_QUERY_TERMS} terms or {MAX_QUERY_TOKENS} tokens; "
+                "search for fewer words"
             )
         phrases.append(_phrase(tokens))
     return " ".join(phrases) or None

@@ -11,7 +11,7 @@ from .wire.strikes import Strike
 Where = Literal["connect", "before_head", "before_content", "after_content", "nowhere"]
 """The moment a fault strikes in a stream. `nowhere`: the reply is complete and correct, only unusual."""
 
-Door = Literal["open", "refusing", "plain_behind_tls", "untrusted_certificate"]
+Door = Literal["open", "refusing", "full", "plain_behind_tls", "untrusted_certificate"]
 """What the port is: all but `open` strike before any request is read."""
 
 Rescue = Literal["must", "may", "cannot"]

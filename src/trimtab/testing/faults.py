@@ -21,6 +21,13 @@ _ALL = (
         door="refusing",
     ),
     Fault(
+        name="stall_connect",
+        what="The port neither accepts nor refuses a connection.",
+        strikes="connect",
+        expect=("connect_timeout",),
+        door="full",
+    ),
+    Fault(
         name="tls_plain",
         what="The https port speaks plain HTTP.",
         strikes="connect",
@@ -274,7 +281,7 @@ _ALL = (
         name="gzip_body",
         what="A compressed body that was not asked for.",
         strikes="before_content",
-        expect=_MALFORMED,
+        expect=(*_MALFORMED, "stream_cut"),
         passes=True,
         note="Decoded it is a good answer; passed on as it is, it is not.",
         strike=strikes.gzip_body,

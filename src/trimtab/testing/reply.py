@@ -86,6 +86,14 @@ class Scripted(Choice, frozen=True, kw_only=True):
     fault: str = ""
     """Name of one of `FAULTS`, to strike this reply."""
 
+    def __post_init__(self) -> None:
+        for choice in self.choices():
+            spelled = "".join(token for token, _ in choice.logprobs)
+            if choice.logprobs and spelled != choice.whole_text():
+                raise ValueError(
+                    f"logprobs spell {spelled!r}; they must spell the text {choice.whole_text()!r}"
+                )
+
     def choices(self) -> list[Choice]:
         """Return all choices in order."""
         return [self, *self.others]

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from .echo import echo
+from .default import echo
 from .reply import Ask, Scripted
 
 Answer = Scripted | str | Callable[[Ask], Scripted | str]

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -15,11 +16,12 @@ import msgspec
 
 from .fault import Fault
 from .faults import find_fault
-from .reply import Ask, Scripted
+from .reply import Scripted
 from .script import Answer, Script, as_script
-from .wire import encode
+from .wire import http
 from .wire.connection import MAX_HEAD_BYTES, Connection, Incoming, Turn
 from .wire.plan import Scale, Step, WireReply
+from .wire.tls import make_certificates, server_context
 
 _START_S = 10.0
 """Longest wait for the server's thread to listen."""
@@ -78,13 +80,14 @@ class FakeServer:
         self._fault = find_fault(self.fault)
         self._struck = 0
         self._playing = 0
-        self._live: set[Connection] = set()
+        self._live: dict[Connection, asyncio.Task[None]] = {}
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._socket: socket.socket | None = None
+        self._fillers: list[socket.socket] = []
 
     @property
     def base_url(self) -> str:
@@ -121,22 +124,39 @@ class FakeServer:
             raise
         self._socket = listener
         self.port = listener.getsockname()[1]
-        if self._fault and self._fault.door == "refusing":
+        door = self._fault.door if self._fault else "open"
+        if door == "refusing":
             return self  # bound, but not listening: the port refuses, and nobody else can take it
+        if door == "full":
+            self._fill(listener)
+            return self
+        context = self._tls_context()
         ready = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(listener, ready), name="fake-server", daemon=True
+            target=self._run, args=(listener, context, ready), name="fake-server", daemon=True
         )
         self._thread.start()
         if not ready.wait(_START_S):
             raise RuntimeError(f"the fake server did not start within {_START_S:g} s")
         return self
 
+    def _fill(self, listener: socket.socket) -> None:
+        """Fill the queue of connections that nobody accepts: the system leaves further ones unanswered."""
+        listener.listen(0)
+        for _ in range(2):
+            filler = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            filler.settimeout(0)
+            filler.connect_ex(("127.0.0.1", self.port))
+            self._fillers.append(filler)
+
     def stop(self) -> None:
         """Drop all connections and release the port. Idempotent."""
         if self._thread is not None and self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
+        for filler in self._fillers:
+            filler.close()
+        self._fillers.clear()
         if self._socket is not None:
             self._socket.close()
         if self._folder is not None:
@@ -166,26 +186,26 @@ class FakeServer:
     ) -> None:
         await asyncio.to_thread(self.stop)
 
-    def _run(self, listener: socket.socket, ready: threading.Event) -> None:
-        asyncio.run(self._main(listener, ready))
+    def _run(self, listener: socket.socket, context: ssl.SSLContext | None, ready: threading.Event) -> None:
+        asyncio.run(self._main(listener, context, ready))
 
-    async def _main(self, listener: socket.socket, ready: threading.Event) -> None:
+    async def _main(
+        self, listener: socket.socket, context: ssl.SSLContext | None, ready: threading.Event
+    ) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = await asyncio.start_server(
-            self._accept, sock=listener, ssl=self._tls_context(), limit=MAX_HEAD_BYTES, backlog=1024
+            self._accept, sock=listener, ssl=context, limit=MAX_HEAD_BYTES, backlog=1024
         )
         ready.set()
         await self._stop.wait()
         server.close()
         for connection in tuple(self._live):
             connection.abort()
-        while self._live:
-            await asyncio.sleep(0.001)
+        if self._live:
+            await asyncio.wait(self._live.values())
 
-    def _tls_context(self) -> Any:  # noqa: ANN401
+    def _tls_context(self) -> ssl.SSLContext | None:
         """Return the context to serve with, and fill in `ca_file`; None for plain HTTP."""
-        from .wire.tls import make_certificates, server_context
-
         door = self._fault.door if self._fault else "open"
         if door != "untrusted_certificate" and not (self.tls and door == "open"):
             return None
@@ -201,15 +221,17 @@ class FakeServer:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer, self._answer)
+        task = asyncio.current_task()
+        assert task is not None, "asyncio runs each connection in a task"
         with self._changed:
             self.connections += 1
-            self._live.add(connection)
+            self._live[connection] = task
             self._changed.notify_all()
         try:
             await connection.serve()
         finally:
             with self._changed:
-                self._live.discard(connection)
+                del self._live[connection]
                 self._changed.notify_all()
 
     def _answer(self, request: Incoming) -> Turn:
@@ -235,29 +257,22 @@ class FakeServer:
     def _steps(self, request: Incoming, seen: Seen) -> list[Step]:
         number = len(self.requests)
         if self.api_key and request.header("authorization") != f"Bearer {self.api_key}":
-            return _refusal(number, 401)
-        match request.method, request.path.partition("?")[0]:
-            case "GET", "/v1/models":
-                return _reply(number, encode.models_json(self.models)).steps()
-            case "POST", "/v1/chat/completions":
-                kind = "chat"
-            case "POST", "/v1/embeddings":
-                kind = "embeddings"
-            case _, "/v1/models" | "/v1/chat/completions" | "/v1/embeddings":
-                return _refusal(number, 405)
-            case _:
-                return _refusal(number, 404, f"Invalid URL ({request.method} {request.path})")
-        try:
-            body = msgspec.json.decode(request.body, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError) as e:
-            return _refusal(number, 400, f"We could not parse the JSON body of your request: {e}")
-        ask = Ask(
-            kind="chat" if kind == "chat" else "embeddings", body=body, number=number, headers=request.headers
-        )
-        reply = self._script.next(ask)
+            return http.refusal(number, 401).steps()
+        if request.method == "GET" and request.path == http.MODELS_PATH:
+            return http.models_reply(number, self.models).steps()
+        ask = http.read_ask(request, number)
+        if isinstance(ask, WireReply):
+            return ask.steps()
+        reply = http.ask_script(self._script.next, ask)
         fault = self._fault_of(reply)
-        seen.fault = fault.name if fault else ""
-        return _scripted(ask, reply, fault, self.scale)
+        if fault is None:
+            return http.scripted_reply(ask, reply).steps()
+        seen.fault = fault.name
+        changed = fault.change(reply, self.scale) if fault.change else reply
+        healthy = http.scripted_reply(ask, changed)
+        return (
+            fault.strike(healthy, self.scale) if fault.strike and healthy.status == 200 else healthy.steps()
+        )
 
     def _fault_of(self, reply: Scripted) -> Fault | None:
         """Return the fault that strikes this reply: its own, else the server's while that lasts."""
@@ -267,51 +282,3 @@ class FakeServer:
             return None
         self._struck += 1
         return self._fault
-
-
-def _scripted(ask: Ask, reply: Scripted, fault: Fault | None, scale: Scale) -> list[Step]:
-    """Return the steps that send a scripted reply, struck by a fault if there is one."""
-    if fault and fault.change:
-        reply = fault.change(reply, scale)
-    healthy = wire_reply(ask, reply)
-    if fault and fault.strike and healthy.status == 200:
-        return fault.strike(healthy, scale)
-    return healthy.steps()
-
-
-def wire_reply(ask: Ask, reply: Scripted) -> WireReply:
-    """Return a scripted reply as HTTP."""
-    headers = tuple(reply.headers.items())
-    if reply.status >= 300:
-        body = encode.error_json(reply.status, reply.error) if reply.body is None else reply.body
-        return msgspec.structs.replace(
-            _reply(ask.number, body, *headers), status=reply.status, pace=reply.pace
-        )
-    if not ask.stream or ask.kind == "embeddings":
-        body = encode.completion(ask, reply).body
-        return msgspec.structs.replace(
-            _reply(ask.number, body, *headers), status=reply.status, pace=reply.pace
-        )
-    frames = encode.stream_frames(ask, reply, include_usage=ask.include_usage)
-    parts = tuple(frame.raw for frame in frames) if reply.body is None else (reply.body,)
-    return WireReply(
-        status=reply.status,
-        headers=(*_common(ask.number, "text/event-stream; charset=utf-8"), *headers),
-        parts=parts,
-        first_content=encode.first_content(frames) if reply.body is None else 0,
-        stream=True,
-        pace=reply.pace,
-    )
-
-
-def _common(number: int, content_type: str) -> tuple[tuple[str, str], ...]:
-    return (("content-type", content_type), ("x-request-id", f"req_fake_{number}"))
-
-
-def _reply(number: int, body: bytes, *headers: tuple[str, str]) -> WireReply:
-    return WireReply(headers=(*_common(number, "application/json"), *headers), parts=(body,))
-
-
-def _refusal(number: int, status: int, message: str | None = None) -> list[Step]:
-    reply = _reply(number, encode.error_json(status, message))
-    return msgspec.structs.replace(reply, status=status).steps()

@@ -1,11 +1,11 @@
 """`trimtab doctor`: everything that would keep Trimtab from running well on this machine, with its mend."""
 
+from trimtab.cli.config import load
+from trimtab.cli.options import AsJson, Place
+from trimtab.cli.terminal import Cell, Column, one_line, write_json, write_table
 from trimtab.config import Config
 from trimtab.types import ConfigError
 
-from ..config import load
-from ..options import AsJson, Place
-from ..terminal import Cell, Column, one_line, write_json, write_table
 from .finding import Finding
 from .machine import machine_findings
 from .setup import setup_findings
@@ -18,8 +18,8 @@ __all__ = ["Finding", "doctor"]
 def doctor(place: Place | None = None, *, json: AsJson = False) -> int:
     """Look for what would keep Trimtab from running well here.
 
-    Each line is OK, WARN (it runs, but something is missing or risky) or FAIL (it will not run as configured), with
-    the mend. Exit 1 where any line is FAIL. Nothing is changed.
+    Each line is OK, WARN (it runs, but something is missing or risky) or FAIL (it will not run as
+    configured), with the mend. Exit 1 where any line is FAIL. Nothing is changed.
 
     Args:
         place: Which installation.

@@ -40,8 +40,6 @@ def machine_findings() -> list[Finding]:
 
 def _platform() -> Finding:
     said = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    if sys.version_info < (3, 11):
-        return Finding.fail("platform", said, "use Python 3.11 or newer")
     if sys.platform == "win32":
         return Finding.fail("platform", said, "use Linux or macOS; on Windows, WSL")
     if sys.platform != "linux":
@@ -135,7 +133,9 @@ def _open_files() -> Finding:
     # `trimtab up` raises the soft limit itself, as far as the hard one.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard == resource.RLIM_INFINITY or hard >= OPEN_FILES_WANTED:
-        return Finding.ok("open files", "unlimited" if hard == resource.RLIM_INFINITY else f"{hard} a process")
+        return Finding.ok(
+            "open files", "unlimited" if hard == resource.RLIM_INFINITY else f"{hard} a process"
+        )
     return Finding.warn(
         "open files",
         f"at most {hard} a process; a busy gateway needs more",

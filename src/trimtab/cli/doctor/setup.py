@@ -7,7 +7,6 @@ import stat
 from pathlib import Path
 
 from trimtab.config import Config
-from trimtab.types import ConfigError
 
 from .finding import Finding
 
@@ -39,7 +38,9 @@ def setup_findings(config: Config) -> list[Finding]:
 
 
 def _config(config: Config) -> list[Finding]:
-    findings = [Finding.ok("config", str(config.source or "no file; the environment and the defaults decide"))]
+    findings = [
+        Finding.ok("config", str(config.source or "no file; the environment and the defaults decide"))
+    ]
     for name, variables in config.unset_variables(os.environ).items():
         said = f"provider {name} needs {', '.join(variables)}, not set in this shell"
         findings.append(Finding.warn("provider key", said, f"export {variables[0]}=... before `trimtab up`"))
@@ -51,9 +52,13 @@ def _folder(folder: Path) -> list[Finding]:
         parent = _existing(folder)
         if os.access(parent, os.W_OK | os.X_OK):
             return [Finding.ok("data folder", f"{folder} will be made by `trimtab up`")]
-        return [Finding.fail("data folder", f"{folder} cannot be made in {parent}", "choose another with --data")]
+        return [
+            Finding.fail("data folder", f"{folder} cannot be made in {parent}", "choose another with --data")
+        ]
     if not folder.is_dir() or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return [Finding.fail("data folder", f"{folder} cannot be read and written", "mend its rights, or --data")]
+        return [
+            Finding.fail("data folder", f"{folder} cannot be read and written", "mend its rights, or --data")
+        ]
     return [_open_to_others(folder), *_foreign_files(folder), *_file_system(folder)]
 
 
@@ -72,7 +77,11 @@ def _foreign_files(folder: Path) -> list[Finding]:
     foreign = [path for path in (folder, *folder.iterdir()) if path.stat().st_uid != owner]
     if not foreign or owner == 0:
         return []
-    return [Finding.fail("data folder owner", f"{foreign[0]} is another user's", f"as root: chown -R {owner} {folder}")]
+    return [
+        Finding.fail(
+            "data folder owner", f"{foreign[0]} is another user's", f"as root: chown -R {owner} {folder}"
+        )
+    ]
 
 
 def _file_system(folder: Path) -> list[Finding]:
@@ -139,13 +148,10 @@ def _own_model(config: Config) -> Finding:
 def _weights() -> Finding:
     from trimtab.providers.own import find_weights
 
-    try:
-        found = find_weights()
-    except ConfigError as error:
-        return Finding.fail("own model", error.message, "trimtab models pull")
+    found = find_weights()
     if found is None:
         return Finding.warn("own model", "not downloaded yet; the first need does it", "trimtab models pull")
-    return Finding.ok("own model", str(found))
+    return Finding.ok("own model", str(found.path))
 
 
 def _existing(folder: Path) -> Path:

@@ -1,8 +1,8 @@
 """What every command prints with: safe text, tables, JSON, times, notes.
 
 Owns how results look on a terminal, in a pipe and as JSON.
-Promises: no control character of foreign text is written raw; results go to stdout and notes to stderr; colours
-only on a terminal, and never with `NO_COLOR`.
+Promises: no control character of foreign text is written raw; results go to stdout and notes to stderr;
+colours only on a terminal, and never with `NO_COLOR`.
 Never fetches anything.
 Entry: `write_table`, `write_json`, `note`.
 """

@@ -1,4 +1,4 @@
-"""Results on stdout, notes on stderr: rich tables on a terminal, plain aligned text in a pipe, JSON on request."""
+"""Results on stdout, notes on stderr: rich tables on a terminal, aligned text in a pipe, JSON on request."""
 
 import os
 import sys
@@ -141,7 +141,11 @@ def progress_note(what: str) -> Iterator["Progress"]:
 
     console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
     bars = Bars(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
     )
     with bars:
         yield Progress(bars, bars.add_task(what, total=None))

@@ -1,8 +1,8 @@
 """Foreign text made safe to show.
 
-A terminal obeys escape sequences: text out of a model or the store could retitle the window, rewrite earlier lines
-or type commands (CVE-2003-0063 and its many successors). So every character that a terminal might obey is shown as
-something visible instead.
+A terminal obeys escape sequences: text out of a model or the store could retitle the window, rewrite
+earlier lines or type commands (CVE-2003-0063 and its many successors). So every character that a terminal
+might obey is shown as something visible instead.
 """
 
 import json

@@ -28,6 +28,7 @@ class Connection(asyncio.BufferedProtocol):
         "_complete",
         "_error",
         "_head_bytes",
+        "_keep_alive",
         "_loop",
         "_parser",
         "_paused",
@@ -72,6 +73,7 @@ class Connection(asyncio.BufferedProtocol):
         self._complete = False
         self._until_eof = False
         self._skip = False
+        self._keep_alive = False
         self._paused = False
         self._error: ProviderError | None = None
 
@@ -159,6 +161,7 @@ class Connection(asyncio.BufferedProtocol):
             self._skip = False
             return
         self._complete = True
+        self._keep_alive = self._parser.should_keep_alive()
 
     # --- the client's side ----------------------------------------------------------------------------------
 
@@ -229,7 +232,7 @@ class Connection(asyncio.BufferedProtocol):
             and transport is not None
             and not transport.is_closing()
             and transport.get_write_buffer_size() == 0
-            and self._parser.should_keep_alive()
+            and self._keep_alive
         )
 
     @property

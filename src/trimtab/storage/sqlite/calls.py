@@ -1,5 +1,7 @@
 """The call store: a folder of day files, written by one process and read by any number."""
 
+import contextlib
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -7,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from trimtab.storage.days import MS_PER_DAY, day_number, file_name, id_blob, id_ms, parse_file_name
+from trimtab.storage.ports import CallQuery, Cube, RollupRow
 from trimtab.types import Call, FeedbackGiven, StorageError
 
-from ..days import MS_PER_DAY, day_number, file_name, id_blob, id_ms, parse_file_name
-from ..ports import CallQuery, Cube, RollupRow
 from .connection import storage_errors
 from .dayfile import DayFile
 from .payload import PayloadCodec
@@ -36,16 +38,15 @@ class SqliteCallStore:
         self._roll_bytes = roll_bytes
         self._codec = PayloadCodec()
         self._open: OrderedDict[tuple[int, int], DayFile] = OrderedDict()
-        self._to_index: set[tuple[int, int]] = set(self._listing())
         self._lock = threading.RLock()
         self._closed = False
+        self._to_index = set(self._listing())
 
     # Writing
 
     def insert(self, calls: Sequence[Call]) -> int:
         """See `CallStore.insert`. About 70 µs of CPU a call in batches of a thousand."""
-        with self._lock:
-            self._check_writable()
+        with self._using(write=True):
             days: dict[int, dict[bytes, Call]] = {}
             for call in calls:
                 blob = id_blob(call.id)
@@ -75,8 +76,7 @@ class SqliteCallStore:
 
     def insert_feedback(self, rows: Sequence[FeedbackGiven]) -> int:
         """See `CallStore.insert_feedback`."""
-        with self._lock:
-            self._check_writable()
+        with self._using(write=True):
             places: dict[tuple[int, int], dict[str, FeedbackGiven]] = {}
             for given in rows:
                 at = self._feedback_file(given)
@@ -98,8 +98,7 @@ class SqliteCallStore:
 
     def index_pending(self, limit: int = 1000) -> int:
         """See `CallStore.index_pending`. One transaction a file."""
-        with self._lock:
-            self._check_writable()
+        with self._using(write=True):
             existing = set(self._listing())
             waiting = 0
             for at in sorted(self._to_index):
@@ -115,15 +114,13 @@ class SqliteCallStore:
 
     def flush(self) -> None:
         """See `CallStore.flush`."""
-        with self._lock:
-            self._check_writable()
+        with self._using(write=True):
             for file in self._open.values():
                 file.flush()
 
     def drop_before(self, day: str) -> list[str]:
         """See `CallStore.drop_before`."""
-        with self._lock:
-            self._check_writable()
+        with self._using(write=True):
             first_kept = day_number(day)
             removed = []
             for at in self._listing():
@@ -149,8 +146,9 @@ class SqliteCallStore:
             blob = id_blob(call_id)
         except StorageError:
             return None
-        with self._lock:
-            call = next((call for file in self._day(id_ms(blob) // MS_PER_DAY) if (call := file.get(blob))), None)
+        day = id_ms(blob) // MS_PER_DAY
+        with self._using():
+            call = next((call for file in self._files(day, day) if (call := file.get(blob))), None)
             return None if call is None else self._with_feedback([call])[0]
 
     def find(self, query: CallQuery, *, payload: bool = False) -> list[Call]:
@@ -160,10 +158,14 @@ class SqliteCallStore:
         if search.hopeless:
             return calls
         first, last = search.days()
-        with self._lock:
+        with self._using():
             for day in sorted({day for day, _ in self._listing() if first <= day <= last}, reverse=True):
                 room = query.limit - len(calls)
-                found = [call for file in self._day(day) for call in file.find(search, room, payload=payload)]
+                found = [
+                    call
+                    for file in self._files(day, day)
+                    for call in file.find(search, room, payload=payload)
+                ]
                 found.sort(key=lambda call: call.id, reverse=True)
                 calls.extend(found[:room])
                 if len(calls) >= query.limit:
@@ -177,11 +179,13 @@ class SqliteCallStore:
             by_day.setdefault(id_ms(blob) // MS_PER_DAY, []).append(blob)
         given: dict[str, list[FeedbackGiven]] = {}
         for day, blobs in by_day.items():
-            for file in self._day(day):
+            for file in self._files(day, day):
                 for call_id, found in file.feedback(blobs).items():
                     given.setdefault(call_id, []).extend(found)
         return [
-            msgspec.structs.replace(call, feedback=tuple(sorted(given[call.id], key=lambda f: (f.at_us, f.id))))
+            msgspec.structs.replace(
+                call, feedback=tuple(sorted(given[call.id], key=lambda f: (f.at_us, f.id)))
+            )
             if call.id in given
             else call
             for call in calls
@@ -189,8 +193,8 @@ class SqliteCallStore:
 
     def count(self) -> int:
         """See `CallStore.count`. Walks the smallest index of each file."""
-        with self._lock:
-            return sum(self._file(*at).count() for at in self._listing())
+        with self._using():
+            return sum(file.count() for file in self._files(0, _FOREVER))
 
     def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
         """See `CallStore.rollup`."""
@@ -204,14 +208,12 @@ class SqliteCallStore:
         until_us = until_us or _FOREVER
         us_per_day = MS_PER_DAY * 1000
         tally = Tally()
-        with self._lock:
-            for at in self._listing():
-                if since_us // us_per_day <= at[0] <= until_us // us_per_day:
-                    file = self._file(*at)
-                    if stored:
-                        file.read_rollup(tally, cube, since_us, until_us)
-                    else:
-                        file.recount(tally, cube)
+        with self._using():
+            for file in self._files(since_us // us_per_day, until_us // us_per_day):
+                if stored:
+                    file.read_rollup(tally, cube, since_us, until_us)
+                else:
+                    file.recount(tally, cube)
         return list(tally.rows(since_us, until_us))
 
     def close(self) -> None:
@@ -224,19 +226,31 @@ class SqliteCallStore:
     # Files
 
     def _listing(self) -> list[tuple[int, int]]:
-        """Return (day, part) of all day files, in order; read anew each time, since others add and drop files."""
-        with storage_errors(self._folder):
-            names = (parse_file_name(path.name) for path in self._folder.iterdir())
-            return sorted(name for name in names if name is not None)
+        """Return (day, part) of all day files, in order; read anew each time: others add and drop files."""
+        inodes: dict[tuple[int, int], int] = {}
+        # A reader may come before the first writer, and finds no folder then.
+        with storage_errors(self._folder), contextlib.suppress(FileNotFoundError):
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    at = parse_file_name(entry.name)
+                    if at is not None:
+                        inodes[at] = entry.inode()
+        # A handle on a dropped file would keep its space, and hide a new file of that name.
+        for at in [at for at, file in self._open.items() if inodes.get(at) != file.inode]:
+            self._open.pop(at).close()
+        return sorted(inodes)
 
-    def _day(self, day: int) -> Iterator[DayFile]:
-        for at in self._listing():
-            if at[0] == day:
-                yield self._file(*at)
+    def _files(self, first: int, last: int) -> Iterator[DayFile]:
+        """Yield the files of a range of days, in order; one that is dropped meanwhile is left out."""
+        for day, part in self._listing():
+            if first <= day <= last:
+                try:
+                    yield self._file(day, part)
+                except StorageError:
+                    if (self._folder / file_name(day, part)).exists():
+                        raise
 
     def _file(self, day: int, part: int) -> DayFile:
-        if self._closed:
-            raise StorageError(f"the call store in {self._folder} is closed; open it again")
         at = (day, part)
         file = self._open.get(at)
         if file is None:
@@ -250,8 +264,13 @@ class SqliteCallStore:
         self._open.move_to_end(at)
         return file
 
-    def _check_writable(self) -> None:
-        if self._closed:
-            raise StorageError(f"the call store in {self._folder} is closed; open it again")
-        if self._read_only:
-            raise StorageError(f"the call store in {self._folder} was opened read-only; the recorder writes it")
+    @contextlib.contextmanager
+    def _using(self, *, write: bool = False) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise StorageError(f"the call store in {self._folder} is closed; open it again")
+            if write and self._read_only:
+                raise StorageError(
+                    f"the call store in {self._folder} was opened read-only; the recorder writes it"
+                )
+            yield

@@ -11,7 +11,7 @@ import apsw
 from trimtab.types import FormatTooNew, StorageError
 
 BUSY_MS = 10_000
-"""How long to wait for another process's lock; readers never wait for the writer in WAL mode, only for recovery."""
+"""How long to wait for another process's lock; in WAL mode a reader waits for recovery only."""
 
 CACHE_KIB = 4096
 
@@ -31,22 +31,24 @@ def create_file(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a folder's entries survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def connect(
-    path: Path, *, read_only: bool = False, synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+    path: Path,
+    *,
+    formats: range,
+    read_only: bool = False,
+    synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
 ) -> apsw.Connection:
-    """Open an existing database file.
+    """Open an existing database file; nothing is written to one that is not ours.
+
+    Args:
+        path: the file.
+        formats: the format numbers (PRAGMA user_version) we know; 0 is a database without any tables of ours.
+        read_only: whether to open it for reading only, beside its writer.
+        synchronous: NORMAL syncs at checkpoints, FULL at every commit.
 
     Raises:
-        StorageError: it is not there, no database, or cannot be opened.
+        FormatTooNew: its format is beyond `formats`.
+        StorageError: it is not there, not of ours, damaged, or cannot be opened.
     """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
     with storage_errors(path):
@@ -58,6 +60,7 @@ def connect(
             connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
             connection.pragma("cache_size", -CACHE_KIB)
             connection.pragma("temp_store", 2)  # in memory: nothing of a call in a stray file
+            check_format(connection, path, formats)
             if not read_only:
                 connection.pragma("journal_mode", "wal")
                 connection.pragma("synchronous", synchronous)
@@ -68,24 +71,27 @@ def connect(
     return connection
 
 
-def check_format(connection: apsw.Connection, path: Path, newest: int) -> int:
-    """Return the file's format number (PRAGMA user_version).
+def check_format(connection: apsw.Connection, path: Path, formats: range) -> int:
+    """Return the file's format number.
 
     Raises:
-        FormatTooNew: it is above `newest`.
+        FormatTooNew: it is beyond `formats`.
+        StorageError: it is below them.
     """
     found = int(connection.pragma("user_version"))
-    if found > newest:
+    if found >= formats.stop:
         raise FormatTooNew(
-            f"{path} has format {found}, and this Trimtab knows formats up to {newest}: a newer Trimtab wrote it. "
-            "Install that version again, or restore the backup that was made before the upgrade."
+            f"{path} has format {found}, and this Trimtab knows formats up to {formats.stop - 1}: a newer "
+            "Trimtab wrote it. Install that version again, or restore the backup that was made before the upgrade."
         )
+    if found < formats.start:
+        raise StorageError(f"{path} is no file of Trimtab's kind; move it out of the folder")
     return found
 
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite and of the file system into `StorageError`, with the file named and what to do."""
+    """Turn errors of SQLite and of the file system into `StorageError`, naming the file and what to do."""
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError) as error:
@@ -93,7 +99,9 @@ def storage_errors(path: Path) -> Iterator[None]:
             f"{path} is damaged: {error}. Restore it from a backup, or move it away to start a new one."
         ) from error
     except apsw.FullError as error:
-        raise StorageError(f"{path} cannot grow: the disk is full. Free space, or lower the retention.") from error
+        raise StorageError(
+            f"{path} cannot grow: the disk is full. Free space, or lower the retention."
+        ) from error
     except apsw.CantOpenError as error:
         raise StorageError(
             f"{path} cannot be opened: {error}. Check that it exists and that this user may read it."
@@ -114,3 +122,14 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def snapshot(connection: apsw.Connection) -> Iterator[None]:
+    """Run the block's reads on one state of the file, whatever a writer commits meanwhile."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

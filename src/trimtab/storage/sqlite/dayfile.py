@@ -1,26 +1,29 @@
 """One day file, open: its calls, payloads, words, feedback and rollups."""
 
+# ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
+
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from trimtab.storage.days import place_of
+from trimtab.storage.ports import Cube
+from trimtab.storage.text import call_text
+from trimtab.storage.words import index_text
 from trimtab.types import Call, FeedbackGiven, StorageError
 
-from ..days import id_blob, place_of
-from ..ports import Cube
-from ..text import call_text
-from ..words import index_text
-from .connection import check_format, connect, storage_errors, transaction
+from .connection import connect, snapshot, storage_errors, transaction
 from .payload import CODEC, Parts, PayloadCodec
-from .rollups import Facts, Tally, facts_of
+from .rollups import Tally, facts_of
 from .rows import COLUMNS, FEEDBACK_COLUMNS, feedback_from_row, feedback_row, from_row, to_row
-from .schema import DAY_FORMAT
+from .schema import DAY_FORMATS
 from .search import Search
 
 _INSERT = (
-    f"INSERT OR IGNORE INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) RETURNING id, place"
+    f"INSERT OR IGNORE INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
+    "RETURNING id, place"
 )
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls"
 _FEEDBACK = f"SELECT {', '.join(FEEDBACK_COLUMNS)} FROM feedback"
@@ -36,15 +39,10 @@ class DayFile:
         self.path = path
         self.day = day
         self.dirty = False
+        with storage_errors(path):
+            self.inode = path.stat().st_ino
         self._codec = codec
-        self._connection = connect(path, read_only=read_only)
-        try:
-            with storage_errors(path):
-                if check_format(self._connection, path, DAY_FORMAT) < DAY_FORMAT:
-                    raise StorageError(f"{path} holds no calls of Trimtab; move it out of the folder")
-        except BaseException:
-            self._connection.close()
-            raise
+        self._connection = connect(path, formats=DAY_FORMATS, read_only=read_only)
 
     def close(self) -> None:
         """Release the file."""
@@ -69,7 +67,11 @@ class DayFile:
                 )
             )
             tally = Tally()
-            left = {blob: call for blob, call in batch.items() if blob not in places} if len(places) < len(batch) else {}
+            left = (
+                {blob: call for blob, call in batch.items() if blob not in places}
+                if len(places) < len(batch)
+                else {}
+            )
             if left:
                 present = self._upgrade(left, tally)
                 displaced = {blob: call for blob, call in left.items() if blob not in present}
@@ -79,7 +81,7 @@ class DayFile:
             return len(places)
 
     def absorb(self, batch: dict[bytes, Call]) -> dict[bytes, Call]:
-        """Handle the calls that this file has already, and return the others."""
+        """Let late ends into the calls that this file has already, and return the other calls."""
         with storage_errors(self.path):
             present = {row[0] for row in self._present(batch)}
             if not present:
@@ -93,14 +95,17 @@ class DayFile:
 
     def _present(self, blobs: Iterable[bytes]) -> list[tuple[bytes, int, int]]:
         """Return (id, place, whether it is unfinished) of those ids that are stored."""
-        return self._connection.executemany(
+        found: list[Any] = self._connection.executemany(
             "SELECT id, place, closed_us IS NULL FROM calls WHERE id = ?", ((blob,) for blob in blobs)
         ).fetchall()
+        return found
 
     def _upgrade(self, batch: dict[bytes, Call], tally: Tally) -> set[bytes]:
         """Let unfinished rows give way to late ends; return the ids that are stored already."""
         present = self._present(batch)
-        late = [(place, batch[blob], blob) for blob, place, is_open in present if is_open and batch[blob].closed]
+        late = [
+            (place, batch[blob], blob) for blob, place, is_open in present if is_open and batch[blob].closed
+        ]
         for place, call, blob in late:
             self._forget(place, tally)
             self._connection.execute(_INSERT, to_row(call, blob, place))
@@ -123,7 +128,7 @@ class DayFile:
         own = place_of(blob)
         place = own + 1
         while self._connection.execute("SELECT 1 FROM calls WHERE place = ?", (place,)).get is not None:
-            reach = self.displacement()
+            reach = self._displacement()
             top = self._connection.execute(
                 "SELECT max(place) FROM calls WHERE place BETWEEN ? AND ?", (place, place + reach)
             ).get
@@ -136,7 +141,9 @@ class DayFile:
 
     def _store_rest(self, stored: list[tuple[int, Call, bytes]], tally: Tally) -> None:
         """Store payloads and tags of calls just inserted, note what is to be indexed, and count them."""
-        payloads, pending, tags = [], [], []
+        payloads: list[tuple[int, int, bytes]] = []
+        pending: list[tuple[int, bool]] = []
+        tags: list[tuple[str, int]] = []
         for place, call, blob in stored:
             o = call.opened
             response = call.closed.response if call.closed else b""
@@ -156,7 +163,10 @@ class DayFile:
     def has_feedback(self, feedback_id: str) -> bool:
         """Return whether feedback of that id is stored here."""
         with storage_errors(self.path):
-            return self._connection.execute("SELECT 1 FROM feedback WHERE id = ?", (feedback_id,)).get is not None
+            return (
+                self._connection.execute("SELECT 1 FROM feedback WHERE id = ?", (feedback_id,)).get
+                is not None
+            )
 
     def has_call(self, blob: bytes) -> bool:
         """Return whether a call is stored here."""
@@ -179,7 +189,9 @@ class DayFile:
         """Index up to `limit` waiting calls, in one transaction; return how many were."""
         with storage_errors(self.path), transaction(self._connection):
             run = self._connection.execute
-            last = run("SELECT max(place) FROM (SELECT place FROM pending ORDER BY place LIMIT ?)", (limit,)).get
+            last = run(
+                "SELECT max(place) FROM (SELECT place FROM pending ORDER BY place LIMIT ?)", (limit,)
+            ).get
             if last is None:
                 return 0
             self.dirty = True
@@ -227,14 +239,14 @@ class DayFile:
 
     def get(self, blob: bytes) -> Call | None:
         """Return a call with its payload, without feedback; or None."""
-        with storage_errors(self.path):
+        with storage_errors(self.path), snapshot(self._connection):
             row = self._connection.execute(_SELECT + " WHERE id = ?", (blob,)).get
             return None if row is None else from_row(row, self._payload(row[0]), ())
 
     def find(self, search: Search, limit: int, *, payload: bool) -> list[Call]:
         """Return the newest `limit` matching calls, without feedback, newest first."""
-        with storage_errors(self.path):
-            reach = self.displacement()
+        with storage_errors(self.path), snapshot(self._connection):
+            reach = self._displacement()
             rows: list[tuple[Any, ...]] = []
             for row in self._connection.execute(*search.statement(self.day, reach)):
                 # A call may stand up to `reach` above its own place: only rows further down than that
@@ -252,7 +264,9 @@ class DayFile:
             for start in range(0, len(blobs), _CHUNK):
                 chunk = tuple(blobs[start : start + _CHUNK])
                 marks = ", ".join("?" * len(chunk))
-                for row in self._connection.execute(f"{_FEEDBACK} WHERE call_id IN ({marks}) ORDER BY at_us, id", chunk):
+                for row in self._connection.execute(
+                    f"{_FEEDBACK} WHERE call_id IN ({marks}) ORDER BY at_us, id", chunk
+                ):
                     given = feedback_from_row(row)
                     found.setdefault(given.call_id, []).append(given)
         return found
@@ -272,7 +286,7 @@ class DayFile:
         with storage_errors(self.path):
             tally.recount(self._connection, cube)
 
-    def displacement(self) -> int:
+    def _displacement(self) -> int:
         """Return how far above its own place a call may stand."""
         return int(self._connection.execute("SELECT value FROM meta WHERE name = 'displacement'").get)
 

@@ -1,9 +1,9 @@
 """A call's words as one small blob: request, response and variables, compressed together.
 
 Codec 1: Zstandard (RFC 8878) of a MessagePack array of three binaries, with the raw-content dictionary in
-payload-1.dict, which holds what most bodies of the OpenAI dialect have in common. It is public text: a dictionary
-trained on the calls themselves would keep fragments of what is later erased. A changed dictionary is a new codec;
-an old one is kept for as long as a file may name it.
+payload-1.dict, which holds what most bodies of the OpenAI dialect have in common. It is text of ours: a
+dictionary trained on the calls themselves would keep fragments of what is later erased. A changed dictionary
+is a new codec; an old one is kept for as long as a file may name it.
 """
 
 from functools import cache
@@ -44,11 +44,16 @@ class PayloadCodec:
             StorageError: the blob is damaged, or of a codec this version does not know.
         """
         if codec != CODEC:
-            raise StorageError(f"payload of codec {codec}; this Trimtab reads {CODEC}: upgrade it to read this call")
+            raise StorageError(
+                f"payload of codec {codec}; this Trimtab reads {CODEC}: upgrade it to read this call"
+            )
         try:
-            return self._decoder.decode(self._decompressor.decompress(blob))
+            parts: Parts = self._decoder.decode(self._decompressor.decompress(blob))
         except (zstandard.ZstdError, msgspec.DecodeError) as error:
-            raise StorageError(f"the payload is damaged: {error}; restore its day file from a backup") from error
+            raise StorageError(
+                f"the payload is damaged: {error}; restore its day file from a backup"
+            ) from error
+        return parts
 
 
 @cache

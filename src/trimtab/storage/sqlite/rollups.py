@@ -1,8 +1,10 @@
-"""Rollups: three small cubes, added to in the transaction that stores the calls, and computable from the calls.
+"""Rollups: three small cubes, added to in the transaction that stores calls, and computable from the calls.
 
 A call counts at the time inside its id. Only purpose `live` counts. A call without a prompt has no cell in
 `hour_prompt`, one without a user none in `day_user`; every live call has one in `hour_model`.
 """
+
+# ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -10,10 +12,10 @@ from typing import NamedTuple
 import apsw
 
 from trimtab.stats import LogHistogram
+from trimtab.storage.days import MS_PER_DAY, MS_PER_HOUR, id_ms
+from trimtab.storage.ports import Cube, RollupRow
 from trimtab.types import Call
 
-from ..days import MS_PER_DAY, MS_PER_HOUR, id_ms
-from ..ports import Cube, RollupRow
 from .rows import state_of
 
 CUBES: tuple[Cube, ...] = ("hour_model", "hour_prompt", "day_user")
@@ -22,7 +24,9 @@ CUBES: tuple[Cube, ...] = ("hour_model", "hour_prompt", "day_user")
 CellKey = tuple[int, int, str, str, str]
 """Cube number, start_us, and up to three parts of the key."""
 
-_SUMS = "calls, errors, unfinished, estimated, cost_nusd, input_tokens, output_tokens"
+_SUMS = ("calls", "errors", "unfinished", "estimated", "cost_nusd", "input_tokens", "output_tokens")
+_COLUMNS = f"{', '.join(_SUMS)}, latency"
+_AT_KEY = "cube=? AND start_us=? AND k1=? AND k2=? AND k3=?"
 _FACTS = (
     "id, project, model, prompt_name, prompt_version, user, state, estimated, cost_nusd, input_tokens, "
     "output_tokens, opened_us, closed_us"
@@ -109,11 +113,12 @@ class Tally:
             cell.sums[2] -= 1
 
     def write(self, connection: apsw.Connection) -> None:
-        """Add the cells to a file's rollups, within the caller's transaction; a cell left without calls goes."""
+        """Add the cells to a file's rollups, in the caller's transaction; a cell left without calls goes."""
         gone, kept = [], []
         for key, cell in self.cells.items():
             row = connection.execute(
-                f"SELECT {_SUMS}, latency FROM rollup WHERE cube=? AND start_us=? AND k1=? AND k2=? AND k3=?", key
+                f"SELECT {_COLUMNS} FROM rollup WHERE {_AT_KEY}",
+                key,
             ).get
             if row is not None:
                 cell.add(Cell(row[:7], row[7]))
@@ -122,16 +127,16 @@ class Tally:
             else:
                 gone.append(key)
         connection.executemany(
-            f"INSERT OR REPLACE INTO rollup (cube, start_us, k1, k2, k3, {_SUMS}, latency) "
+            f"INSERT OR REPLACE INTO rollup (cube, start_us, k1, k2, k3, {_COLUMNS}) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             kept,
         )
-        connection.executemany("DELETE FROM rollup WHERE cube=? AND start_us=? AND k1=? AND k2=? AND k3=?", gone)
+        connection.executemany(f"DELETE FROM rollup WHERE {_AT_KEY}", gone)
 
     def read(self, connection: apsw.Connection, cube: Cube, since_us: int, until_us: int) -> None:
         """Add a file's stored rollups of a cube."""
         rows = connection.execute(
-            f"SELECT cube, start_us, k1, k2, k3, {_SUMS}, latency FROM rollup "
+            f"SELECT cube, start_us, k1, k2, k3, {_COLUMNS} FROM rollup "
             "WHERE cube=? AND start_us>=? AND start_us<?",
             (CUBES.index(cube), since_us, until_us),
         )
@@ -149,7 +154,8 @@ class Tally:
             if cell.sums[0] and since_us <= start_us < until_us:
                 cube = CUBES[number]
                 key = tuple(parts if cube == "hour_prompt" else parts[:2])
-                yield RollupRow(cube, start_us, key, *cell.sums, latency=cell.latency.pack())
+                sums = dict(zip(_SUMS, cell.sums, strict=True))
+                yield RollupRow(cube=cube, start_us=start_us, key=key, latency=cell.latency.pack(), **sums)
 
 
 def _keys(facts: Facts) -> Iterator[CellKey]:

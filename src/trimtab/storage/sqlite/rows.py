@@ -1,13 +1,12 @@
-"""A Call as a row of `calls`, and back: nothing is lost on the way but the payload, which is stored beside it."""
+"""A Call as a row of `calls`, and back: nothing is lost but the payload, which is stored beside it."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from trimtab.storage.days import id_blob, id_text
 from trimtab.types import Attempt, Call, Closed, FeedbackGiven, Opened, Usage
-
-from ..days import id_blob, id_text
 
 _OPENED = (
     "opened_us",
@@ -68,7 +67,7 @@ _CLOSED = (
     "closed_epoch",
 )
 COLUMNS = ("place", "id", "state", *_OPENED, *_CLOSED)
-_NO_END = (None, None, None, "", None, None, None, "", None, None, None, None, None)
+_NO_END: tuple[Any, ...] = (None, None, None, "", None, None, None, "", None, None, None, None, None)
 _NO_END += (*(0,) * 9, None, None, None, None, None, None)
 _CLOSED_AT = 3 + len(_OPENED)
 
@@ -160,44 +159,24 @@ def _closed_values(c: Closed) -> tuple[Any, ...]:
     )
 
 
-def from_row(row: Sequence[Any], parts: tuple[bytes, bytes, bytes], feedback: tuple[FeedbackGiven, ...]) -> Call:
+def from_row(
+    row: Sequence[Any], parts: tuple[bytes, bytes, bytes], feedback: tuple[FeedbackGiven, ...]
+) -> Call:
     """Return the call of a row in the order of `COLUMNS`, with its payload's parts."""
     request, response, variables = parts
     call_id = id_text(row[1])
     o = row[3:_CLOSED_AT]
-    opened = Opened(
-        call_id,
-        *o[:11],
-        bool(o[11]),
-        *o[12:15],
-        _tags(o[15]) if o[15] else (),
-        *o[16:20],
-        o[20],
-        request,
-        *o[21:25],
-        variables,
-        o[25],
-    )
+    tags = _tags(o[15]) if o[15] else ()
+    before = (call_id, *o[:11], bool(o[11]), *o[12:15], tags, *o[16:21], request)
+    opened = Opened(*(*before, *o[21:25], variables, o[25]))
     c = row[_CLOSED_AT:]
     if c[0] is None:
         return Call(opened=opened, closed=None, state=row[2], feedback=feedback)
-    closed = Closed(
-        call_id,
-        c[0],
-        c[1],
-        row[2],
-        *c[2:12],
-        _attempts(c[12]) if c[12] else (),
-        Usage(*c[13:20], bool(c[20])),
-        c[21],
-        c[22],
-        bool(c[23]),
-        bool(c[24]),
-        response,
-        _findings(c[25]) if c[25] else (),
-        c[26],
-        c[27],
-    )
+    attempts = _attempts(c[12]) if c[12] else ()
+    findings = _findings(c[25]) if c[25] else ()
+    usage = Usage(*(*c[13:20], bool(c[20])))
+    before = (call_id, c[0], c[1], row[2], *c[2:12], attempts, usage, *c[21:23], bool(c[23]), bool(c[24]))
+    closed = Closed(*(*before, response, findings, *c[26:28]))
     return Call(opened=opened, closed=closed, state=row[2], feedback=feedback)
 
 

@@ -1,13 +1,16 @@
 """The tables of a day file, format 1."""
 
-import os
 from pathlib import Path
 
 import apsw
 
-from .connection import connect, create_file, storage_errors, sync_folder, transaction
+from trimtab.storage.atomic import sync_folder
+
+from .connection import connect, create_file, storage_errors, transaction
 
 DAY_FORMAT = 1
+DAY_FORMATS = range(DAY_FORMAT, DAY_FORMAT + 1)
+"""What this version reads and writes."""
 
 # What the columns of `calls` hold is said at the fields of types.Opened, types.Closed and types.Usage.
 _CALLS = """
@@ -148,13 +151,13 @@ def create_day_file(path: Path) -> None:
         for leftover in (unfinished, Path(f"{unfinished}-wal"), Path(f"{unfinished}-shm")):
             leftover.unlink(missing_ok=True)
         create_file(unfinished)
-        connection = connect(unfinished, synchronous="FULL")
+        connection = connect(unfinished, formats=range(1), synchronous="FULL")
         try:
             with transaction(connection):
                 _create_tables(connection)
         finally:
             connection.close()  # moves everything out of the write-ahead log
-        os.rename(unfinished, path)
+        unfinished.rename(path)
         sync_folder(path.parent)
 
 

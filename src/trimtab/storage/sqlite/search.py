@@ -1,10 +1,13 @@
 """From a `CallQuery` to the SQL for one day file. Every value is bound, and the index to use is named."""
 
+# ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
+
 from typing import Any, NamedTuple
 
-from ..days import MS_PER_DAY, id_blob, id_ms, place_floor, place_of
-from ..ports import CallQuery
-from ..words import match_expression
+from trimtab.storage.days import MS_PER_DAY, id_blob, id_ms, place_floor, place_of
+from trimtab.storage.ports import CallQuery
+from trimtab.storage.words import match_expression
+
 from .rows import COLUMNS
 from .schema import INDEXED, index_name
 
@@ -49,7 +52,7 @@ class Search:
         return query.since_us // 1000 // MS_PER_DAY, last
 
     def statement(self, day: int, displacement: int) -> Statement:
-        """Return the SQL for a file of that day whose calls stand at most `displacement` above their own place."""
+        """Return the SQL for a file of that day, whose calls stand at most `displacement` too high."""
         where, values = self._bounds(day, displacement)
         equal = {name: getattr(self._query, name) for name in _FILTERS if getattr(self._query, name)}
         model = self._query.model
@@ -64,7 +67,9 @@ class Search:
         source, by = self._source(equal, where, values)
         columns = ", ".join(f"c.{column}" for column in COLUMNS)
         conditions = " AND ".join(where) or "1"
-        return Statement(f"SELECT {columns} FROM {source} WHERE {conditions} ORDER BY {by} DESC", tuple(values))
+        return Statement(
+            f"SELECT {columns} FROM {source} WHERE {conditions} ORDER BY {by} DESC", tuple(values)
+        )
 
     def _source(self, equal: dict[str, Any], where: list[str], values: list[Any]) -> tuple[str, str]:
         """Choose what drives the search: words, a tag, an index, or the calls in their order."""
@@ -109,7 +114,9 @@ class Search:
         if self._query.until_us:
             if until_ms // MS_PER_DAY == day:
                 where.append(f"{place} < ?")
-                values.append(place_floor(until_ms + 1) + displacement if (until_ms + 1) % MS_PER_DAY else 1 << 62)
+                values.append(
+                    place_floor(until_ms + 1) + displacement if (until_ms + 1) % MS_PER_DAY else 1 << 62
+                )
             where.append("(c.id < ? OR (c.id < ? AND c.opened_us < ?))")
             values += [_floor(until_ms), _floor(until_ms + bool(until_rest)), self._query.until_us]
         return where, values

@@ -1,4 +1,4 @@
-"""One connection of the fake server: reads requests, plays the steps of replies, notices when the peer leaves.
+"""One connection of the fake server: reads requests, plays replies, notices when the peer leaves.
 
 Source: RFC 9112 (HTTP/1.1); requests with Content-Length or chunked bodies, one at a time.
 """
@@ -54,11 +54,12 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._answer = answer
+        self._dropped = False
         self._ahead = b""
         """A byte of the next request, read while watching for the peer to leave."""
 
     async def serve(self) -> None:
-        """Answer requests until the connection ends. A broken request or a peer that leaves ends it quietly."""
+        """Answer requests until the connection ends; a broken request or a leaving peer ends it quietly."""
         try:
             while (request := await self._read()) is not None:
                 if not await self._play(self._answer(request)):
@@ -73,18 +74,21 @@ class Connection:
                 await self._writer.wait_closed()
 
     def abort(self) -> None:
-        """Drop the connection now; what is being played ends."""
+        """Drop the connection now; what is being played ends, and does not count as left by the peer."""
+        self._dropped = True
         self._writer.transport.abort()
 
     async def _read(self) -> Incoming | None:
         """Read one request, or return None where the peer closed between two."""
-        try:
-            head = self._ahead + await self._reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError as e:
-            if e.partial or self._ahead:
-                raise
-            return None
+        begun = self._ahead or await self._reader.read(1)
         self._ahead = b""
+        if not begun:
+            return None
+        if not begun.isalpha():
+            # A TLS greeting, say: refuse at once, as common servers do, and do not wait for the rest.
+            self._writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            return None
+        head = begun + await self._reader.readuntil(b"\r\n\r\n")
         first, *lines = head[:-4].decode("latin-1").split("\r\n")
         method, path, _ = first.split(" ", 2)
         pairs = [line.partition(":") for line in lines]
@@ -125,7 +129,7 @@ class Connection:
         except* OSError:
             left_at = time.monotonic()
         finally:
-            turn.ended(sent_at, left_at)
+            turn.ended(sent_at, None if self._dropped else left_at)
         return open_still and left_at is None
 
     async def _send(self, turn: Turn) -> bool:

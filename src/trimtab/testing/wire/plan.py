@@ -7,13 +7,22 @@ import msgspec
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How slowly a reply comes: seconds before its head, before its first part, between parts."""
+    """How slowly a reply comes: seconds before its head, before its first part, between parts.
+
+    The first content comes right behind the role chunk that a stream opens with.
+    """
 
     before_head_s: float = 0.0
     before_first_s: float = 0.0
     between_s: float = 0.0
     piece_bytes: int = 0
     """Bytes per write to the socket, `between_s` apart; 0: as they fall."""
+
+    def pause(self, number: int, first_content: int) -> float:
+        """Return the seconds before a part, given its number and that of the first content."""
+        if not number:
+            return self.before_first_s
+        return self.between_s if number > first_content else 0.0
 
 
 class Scale(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +31,8 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     stall_s: float = 30.0
     """How long a stall holds the connection, before it is closed."""
     drip_s: float = 0.001
-    """Pause after each byte of a dripping reply."""
+    """Pause after each drop of a dripping reply; timers round it up to about a millisecond."""
+    drip_bytes: int = 1
     settle_s: float = 0.05
     """Pause before a reset or cut, so that the peer has read what came before."""
     retry_after_s: float = 1.0
@@ -91,7 +101,7 @@ class WireReply(msgspec.Struct, frozen=True, kw_only=True):
             return [*steps, *self.cut(self.head() + b"".join(map(self.frame, self.parts[:count])))]
         steps += self.cut(self.head())
         for number, part in enumerate(self.parts[:count]):
-            wait_s = pace.between_s if number else pace.before_first_s
+            wait_s = pace.pause(number, self.first_content)
             steps += [*([Wait(wait_s)] if wait_s else []), *self.cut(self.frame(part))]
         return steps
 

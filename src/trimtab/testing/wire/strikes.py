@@ -37,6 +37,14 @@ def _half(reply: WireReply) -> bytes:
     return framed[: len(framed) // 2]
 
 
+def _inside(part: bytes) -> int:
+    """Return a place inside the part's text; inside the model's name where it has no text."""
+    for opening in (b'"content":"', b'"model":"'):
+        if opening in part:
+            return part.index(opening) + len(opening)
+    raise ValueError(f"this fault needs an answer with text or a model's name in it, not {part[:80]!r}")
+
+
 def reset_before_head(reply: WireReply, scale: Scale) -> list[Step]:
     """Take the request, then send RST."""
     return [Wait(scale.settle_s), End("reset")]
@@ -144,7 +152,8 @@ def empty_choices(reply: WireReply, scale: Scale) -> list[Step]:
     """Send an answer whose list of choices is empty."""
     if not reply.stream:
         body = msgspec.json.decode(reply.parts[0])
-        return msgspec.structs.replace(reply, parts=(msgspec.json.encode(body | {"choices": []}),)).steps()
+        emptied = body | {name: [] for name in ("choices", "data") if name in body}
+        return msgspec.structs.replace(reply, parts=(msgspec.json.encode(emptied),)).steps()
     chunk = msgspec.json.decode(reply.parts[0].removeprefix(b"data: "))
     parts = (sse(msgspec.json.encode(chunk | {"choices": []})), reply.parts[-1])
     return msgspec.structs.replace(reply, parts=parts).steps()
@@ -153,7 +162,8 @@ def empty_choices(reply: WireReply, scale: Scale) -> list[Step]:
 def bad_utf8(reply: WireReply, scale: Scale) -> list[Step]:
     """Put bytes that are no UTF-8 into the first content."""
     at = reply.first_content if reply.stream else 0
-    broken = reply.parts[at].replace(b'"content":"', b'"content":"\xff\xfe\x80', 1)
+    split = _inside(reply.parts[at])
+    broken = reply.parts[at][:split] + b"\xff\xfe\x80" + reply.parts[at][split:]
     return msgspec.structs.replace(reply, parts=(*reply.parts[:at], broken, *reply.parts[at + 1 :])).steps()
 
 
@@ -181,8 +191,8 @@ def drip(reply: WireReply, scale: Scale) -> list[Step]:
         if not isinstance(step, Send):
             steps.append(step)
             continue
-        for byte in step.data:
-            steps += [Send(bytes((byte,))), Wait(scale.drip_s)]
+        for at in range(0, len(step.data), scale.drip_bytes):
+            steps += [Send(step.data[at : at + scale.drip_bytes]), Wait(scale.drip_s)]
     return steps
 
 
@@ -194,7 +204,7 @@ def _blocks(size: int) -> list[Step]:
 def huge_body(reply: WireReply, scale: Scale) -> list[Step]:
     """Send valid JSON whose content is padded to the huge size."""
     body = reply.parts[0]
-    at = body.find(b'"content":"') + len(b'"content":"')
+    at = _inside(body)
     head = reply.head(length=len(body) + scale.huge_bytes)
     return [Send(head + body[:at]), *_blocks(scale.huge_bytes), Send(body[at:])]
 
@@ -203,7 +213,7 @@ def huge_line(reply: WireReply, scale: Scale) -> list[Step]:
     """Send one event of the huge size where the first content should be."""
     at = reply.first_content
     event = reply.parts[at]
-    split = event.find(b'"content":"') + len(b'"content":"')
+    split = _inside(event)
     size = len(event) + scale.huge_bytes
     opening = b"%x\r\n%b" % (size, event[:split])
     after = b"".join(map(reply.frame, reply.parts[at + 1 :])) + reply.tail()

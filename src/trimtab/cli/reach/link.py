@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from .options import Place
-from .terminal import CommandFailed
+from trimtab.cli.options import Place
+from trimtab.cli.terminal import CommandFailed
 
 if TYPE_CHECKING:
     from trimtab.serve import Running
@@ -31,9 +31,8 @@ def running(place: Place) -> Running:
     Raises:
         CommandFailed: none is running there; the mend says how to start it.
     """
+    from trimtab.cli.config import load
     from trimtab.serve import find_running
-
-    from .config import load
 
     config = load(place)
     found = find_running(config.data_dir)
@@ -107,7 +106,7 @@ def request(
         yield reply
     except (OSError, http.client.HTTPException) as error:
         raise CommandFailed(
-            f"{parts.scheme}://{parts.netloc} does not answer: {error or type(error).__name__}",
+            f"{parts.scheme}://{parts.netloc} does not answer: {str(error) or type(error).__name__}",
             mend="is `trimtab up` still running? its terminal, or `trimtab doctor`, says more",
         ) from error
     finally:
@@ -123,6 +122,8 @@ def _refused(reply: http.client.HTTPResponse) -> CommandFailed:
     except (ValueError, KeyError, TypeError, AttributeError):
         message = f"HTTP {reply.status} {reply.reason}"
     known = {404: 1}
-    exit_code = known.get(reply.status, 2 if reply.status < 500 and reply.status not in (408, 429, 499) else 3)
+    exit_code = known.get(
+        reply.status, 2 if reply.status < 500 and reply.status not in (408, 429, 499) else 3
+    )
     mend = "set TRIMTAB_API_KEY to a key from `trimtab keys create`" if reply.status == 401 else ""
     return CommandFailed(f"{message} ({code})" if code else message, mend=mend, exit_code=exit_code)

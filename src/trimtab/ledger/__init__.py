@@ -1,0 +1,34 @@
+"""The ledger: every call's records, durable before the caller has its last byte, and their way to the store.
+
+Owns the append log's folder: segments, the recorder's lock, the counters of what could not be recorded.
+Promises: a record that was appended survives `kill -9` of anything, is stored exactly once, and its segment
+is removed only after the store has it for good; damage costs the records it touches, is counted, and kept.
+Never decides what may be kept of a call's words (it applies a policy it is given), nor picks a backend.
+Entry: `LogWriter.append` in any process that makes calls; `Recorder.run` in one process a folder.
+"""
+
+from .counters import COUNTER_NAMES, Counters, bucket_bound_ms, bucket_of, read_all
+from .log import SEGMENT_BYTES, Durability, LogWriter
+from .metrics import metrics_text
+from .payload import Keep, Mask, payload_policies
+from .progress import Pause, Progress
+from .recorder import Limits, Recorder
+
+__all__ = [
+    "COUNTER_NAMES",
+    "SEGMENT_BYTES",
+    "Counters",
+    "Durability",
+    "Keep",
+    "Limits",
+    "LogWriter",
+    "Mask",
+    "Pause",
+    "Progress",
+    "Recorder",
+    "bucket_bound_ms",
+    "bucket_of",
+    "metrics_text",
+    "payload_policies",
+    "read_all",
+]

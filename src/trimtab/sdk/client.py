@@ -1,0 +1,129 @@
+"""The client for code without an event loop: the asyncio client, run on a thread of its own."""
+
+from collections.abc import Sequence
+from typing import Self, Unpack
+
+from trimtab.types import RetryPolicy
+
+from .aio import DEFAULT_TIMEOUT_S, AsyncClient, AsyncStream
+from .answer import Answer, Embeddings
+from .portal import Portal
+from .request import FeedbackFields, Prompt
+from .transport import Transport
+
+
+class Client:
+    """Calls a gateway. Threads may share one; use it as `with Client() as client:`, or close it."""
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        model: str = "",
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry: RetryPolicy | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        """Make a client; nothing is sent. Arguments and errors are `AsyncClient`'s."""
+        self._async = AsyncClient(
+            base_url, api_key, model=model, timeout_s=timeout_s, retry=retry, transport=transport
+        )
+        self._portal = Portal()
+
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        model: str = "",
+        system: str = "",
+        timeout_s: float | None = None,
+        **params: object,
+    ) -> Answer:
+        """Return a model's answer; see `AsyncClient.generate`."""
+        return self._portal.run(
+            self._async.generate(prompt, model=model, system=system, timeout_s=timeout_s, **params)
+        )
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        model: str = "",
+        system: str = "",
+        timeout_s: float | None = None,
+        **params: object,
+    ) -> "Stream":
+        """Return a stream of a model's answer; see `AsyncClient.stream`."""
+        inner = self._async.stream(prompt, model=model, system=system, timeout_s=timeout_s, **params)
+        return Stream(inner, self._portal)
+
+    def embed(self, texts: str | Sequence[str], *, model: str = "", **params: object) -> Embeddings:
+        """Return a vector for each text; see `AsyncClient.embed`."""
+        return self._portal.run(self._async.embed(texts, model=model, **params))
+
+    def feedback(
+        self, call_id: str, *, score: float | None = None, comment: str = "", **more: Unpack[FeedbackFields]
+    ) -> str:
+        """Judge a call; return the feedback's id; see `AsyncClient.feedback`."""
+        return self._portal.run(self._async.feedback(call_id, score=score, comment=comment, **more))
+
+    def models(self) -> list[str]:
+        """Return the names of the models that can be called; see `AsyncClient.models`."""
+        return self._portal.run(self._async.models())
+
+    def close(self) -> None:
+        """Close connections and end the thread; a further call starts both again."""
+        self._portal.run(self._async.aclose())
+        self._portal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Stream:
+    """A streamed answer: iterate for its pieces of text; afterwards `answer` holds all of it.
+
+    Leaving its context, or `close`, before the end cancels the call upstream.
+    """
+
+    def __init__(self, inner: AsyncStream, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer.
+
+        Raises:
+            RuntimeError: the stream has not come to its end.
+        """
+        return self._inner.answer
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        piece = self._portal.run(_next(self._inner))
+        if piece is None:
+            raise StopIteration
+        return piece
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop; what has not arrived by now is cancelled upstream."""
+        self._portal.run(self._inner.aclose())
+
+
+async def _next(stream: AsyncStream) -> str | None:
+    async for piece in stream:
+        return piece
+    return None

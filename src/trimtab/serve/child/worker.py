@@ -1,0 +1,140 @@
+"""The worker process: the gateway, under the latest snapshot."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from trimtab.serve import platform
+from trimtab.serve.folder import Layout
+from trimtab.serve.log import log
+from trimtab.serve.options import EXIT_OK, ChildOptions, is_loopback
+from trimtab.storage import SnapshotStore
+from trimtab.types import Snapshot, StorageError, SystemClock, TrimtabError
+
+from .life import LifeLine
+from .server import run_async, serve
+
+_LOOK_S = 0.05
+"""How often to look for a new generation: the status of one file, 2 µs."""
+
+_CUT_S = 3.0
+"""What calls that are cut at the end of the drain may take to record how they ended."""
+
+
+class Obedient(Protocol):
+    """What obeys snapshots: the part of `pipeline.Core` that is used here."""
+
+    @property
+    def generation(self) -> int:
+        """Number of the snapshot in force."""
+        ...
+
+    def compile(self, snapshot: Snapshot) -> Any:  # noqa: ANN401 - for `swap` alone
+        """Compile a snapshot; may run in a thread."""
+        ...
+
+    def swap(self, state: Any) -> None:  # noqa: ANN401
+        """Obey it from now on."""
+        ...
+
+
+def run_worker(options: ChildOptions, line: LifeLine) -> int:
+    """Serve until SIGTERM, then finish open calls; return the exit status."""
+    platform.raise_open_files()
+    return run_async(lambda: _work(options, line))
+
+
+async def _work(options: ChildOptions, line: LifeLine) -> int:
+    from trimtab.gateway import Gateway
+    from trimtab.ledger import Counters, LogWriter, payload_policies
+    from trimtab.pipeline import Core
+    from trimtab.storage.files import open_snapshot_store
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    layout = Layout(Path(options.data_dir))
+    snapshots = open_snapshot_store(layout.snapshot)
+    counters = Counters(layout.counters, options.name)
+    writer = LogWriter(layout.log, options.name, durability=options.data.durability)
+    try:
+        core = Core(
+            log=writer, counts=counters, keep=payload_policies(), clock=SystemClock(), run_dir=layout.run
+        )
+        if not await obey_first(snapshots, core, options.name, stop):
+            return EXIT_OK
+        gateway = Gateway(
+            core,
+            bound_to_loopback=is_loopback(options.gateway.host),
+            counters_folder=str(layout.counters),
+        )
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(obey(snapshots, core, options.name))
+            line.ready()
+            await serve_and_drain(gateway, options, stop)
+            watching.cancel()
+        await gateway.aclose()
+    finally:
+        # Last of all: every call, the cut ones too, has recorded its end by now.
+        writer.close()
+        counters.close()
+    return EXIT_OK
+
+
+async def obey_first(snapshots: SnapshotStore, core: Obedient, name: str, stop: asyncio.Event) -> bool:
+    """Wait for a first snapshot and obey it; False if told to stop before.
+
+    Raises:
+        TrimtabError: it cannot be read or obeyed.
+    """
+    while not snapshots.generation():
+        if stop.is_set():
+            return False
+        await asyncio.sleep(_LOOK_S)
+    core.swap(core.compile(snapshots.load()))
+    snapshots.report(name, core.generation)
+    return True
+
+
+async def obey(snapshots: SnapshotStore, core: Obedient, name: str) -> None:
+    """Obey every new generation until cancelled; one that cannot be obeyed leaves the present one."""
+    refused = 0
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        try:
+            found = snapshots.generation()
+            if found in (core.generation, refused):
+                continue
+            snapshot = await asyncio.to_thread(snapshots.load)
+            refused = snapshot.generation
+            core.swap(await asyncio.to_thread(core.compile, snapshot))
+            snapshots.report(name, core.generation)
+        except StorageError as error:
+            # The disk may mend; look again, but not twenty times a second.
+            log.error("the published snapshot cannot be read: %s", error)
+            await asyncio.sleep(1.0)
+        except TrimtabError as error:
+            log.error(
+                "generation %d cannot be obeyed, %d stays in force: %s", refused, core.generation, error
+            )
+
+
+async def serve_and_drain(
+    app: Callable[..., Awaitable[None]], options: ChildOptions, stop: asyncio.Event
+) -> None:
+    """Serve until `stop`, then until all open calls are answered, at most `drain_s`; cut the rest."""
+    before = asyncio.all_tasks()
+    serving = asyncio.get_running_loop().create_task(serve(app, options.listener, options.gateway, stop))
+    waiting = asyncio.get_running_loop().create_task(stop.wait())
+    await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    done, _ = await asyncio.wait((serving,), timeout=options.gateway.drain_s)
+    if not done:
+        cut = asyncio.all_tasks() - before - {serving}
+        log.warning("%d calls still open after %g s are cut", len(cut), options.gateway.drain_s)
+        for task in (*cut, serving):
+            task.cancel()
+        await asyncio.wait((*cut, serving), timeout=_CUT_S)
+    elif not serving.cancelled() and (error := serving.exception()) is not None:
+        raise error

@@ -1,0 +1,51 @@
+"""The stores of a folder where nothing runs, for commands that work offline."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trimtab.storage import AppStore, CallStore
+
+from .folder import FolderLock, Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A folder's stores, opened by this process alone."""
+
+    app: AppStore
+    calls: CallStore
+
+
+@contextmanager
+def open_local(data_dir: Path, *, patience_s: float = 0.0) -> Iterator[Local]:
+    """Lock a data folder, store what its log still holds, and open its stores.
+
+    Args:
+        data_dir: the folder; made where it is missing.
+        patience_s: how long to wait for others to let go of it.
+
+    Raises:
+        FolderBusy: Trimtab runs on it; ask its admin API instead (`find_running`).
+        StorageError: it cannot be read or written.
+    """
+    from trimtab.ledger import Recorder
+    from trimtab.storage.sqlite import open_app_store, open_call_store
+
+    layout = Layout(data_dir.absolute())
+    layout.make()
+    with FolderLock(layout) as lock:
+        lock.acquire(patience_s=patience_s)
+        app = open_app_store(layout.app)
+        try:
+            calls = open_call_store(layout.calls)
+            try:
+                # After a crash the log may hold calls that no recorder has stored yet.
+                with Recorder(layout.log, calls) as recorder:
+                    recorder.drain()
+                yield Local(app, calls)
+            finally:
+                calls.close()
+        finally:
+            app.close()

@@ -1,1 +1,0 @@
-"""The recorder process: from the append log into the store."""

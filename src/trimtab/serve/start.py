@@ -1,0 +1,198 @@
+"""`trimtab up`: from options to a running set of processes, or a clear refusal."""
+
+import os
+import socket
+from collections.abc import Callable
+
+import msgspec
+
+from trimtab.config import OWN, Config, find_file, load_config
+from trimtab.types import ConfigError, StorageError, TrimtabError
+
+from . import platform
+from .folder import FolderLock, Layout, clean_run
+from .log import log, set_up_log
+from .options import (
+    EXIT_INFRASTRUCTURE,
+    EXIT_USAGE,
+    ChildKind,
+    ChildOptions,
+    UpOptions,
+    is_loopback,
+    url_of,
+)
+from .publish import own_model
+from .spawn import Child
+from .supervisor import Supervisor
+
+
+class PortTaken(TrimtabError):
+    """Something else listens where the gateway or the console should."""
+
+    code = "port_taken"
+
+
+def up(options: UpOptions) -> int:
+    """Run Trimtab in the foreground until a signal ends it; return the exit status.
+
+    0: ended in order. 2: the configuration is at fault. 3: the folder is held, a port is taken, a process
+    would not start, or a second signal cut the end short.
+    """
+    set_up_log("trimtab")
+    try:
+        platform.refuse_unsupported()
+        config = configure(options)
+        layout = Layout(config.data_dir)
+        layout.make()
+        with FolderLock(layout) as lock:
+            lock.acquire(say=log.info)
+            clean_run(layout)
+            return _run(config, layout, lock)
+    except ConfigError as error:
+        log.error("%s", error)
+        return EXIT_USAGE
+    except (StorageError, PortTaken) as error:
+        log.error("%s", error)
+        return EXIT_INFRASTRUCTURE
+
+
+def configure(options: UpOptions) -> Config:
+    """Load the configuration and lay the command line's options over it.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    config = load_config(find_file(options.config), env=os.environ, data_dir=options.data)
+    gateway = {"host": options.host, "port": options.port, "workers": options.workers}
+    console = {"port": options.console_port}
+    own = {} if options.model_path is None else {"model_path": str(options.model_path.absolute()), "url": ""}
+    config = msgspec.structs.replace(
+        config,
+        gateway=msgspec.structs.replace(
+            config.gateway, **{k: v for k, v in gateway.items() if v is not None}
+        ),
+        console=msgspec.structs.replace(
+            config.console, **{k: v for k, v in console.items() if v is not None}
+        ),
+        own=msgspec.structs.replace(config.own, **own),
+    )
+    if config.gateway.port == config.console.port:
+        raise ConfigError(
+            f"gateway and console cannot share port {config.gateway.port}; change one of the two"
+        )
+    return config
+
+
+def listeners(config: Config) -> tuple[list[socket.socket], socket.socket]:
+    """Open the sockets that the workers and the control process accept on.
+
+    They stay open here too: while a worker is started again, its connections wait instead of being refused.
+
+    Raises:
+        PortTaken: with the port and the mend.
+    """
+    gateway, console = config.gateway, config.console
+    workers = _listen(gateway.host, gateway.port, gateway.workers, "--port")
+    try:
+        return workers, _listen(console.host, console.port, 1, "--console-port")[0]
+    except PortTaken:
+        for listener in workers:
+            listener.close()
+        raise
+
+
+def _listen(host: str, port: int, count: int, option: str) -> list[socket.socket]:
+    try:
+        return platform.listen(host, port, count)
+    except OSError as error:
+        raise PortTaken(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with "
+            f"{option}, or stop what uses it"
+        ) from error
+
+
+def _run(config: Config, layout: Layout, lock: FolderLock) -> int:
+    workers, console = listeners(config)
+
+    def close_listeners() -> None:
+        for listener in (*workers, console):
+            listener.close()
+
+    def child(kind: ChildKind, index: int = 0, listener: socket.socket | None = None) -> Child:
+        fd = -1 if listener is None else listener.fileno()
+        return Child(child_options(config, kind, index, fd), (lock.fd,) if fd < 0 else (lock.fd, fd))
+
+    try:
+        platform.title_process("trimtab: supervisor")
+        platform.raise_open_files()
+        children = [child("recorder"), child("control", 0, console)]
+        children += [child("worker", i, listener) for i, listener in enumerate(workers, 1)]
+        wants_model = model_wish(config, layout)
+        if wants_model is not None:
+            children.append(child("model"))
+        gateway = url_of(config.gateway.host, workers[0].getsockname()[1])
+        admin = url_of(config.console.host, console.getsockname()[1])
+        return Supervisor(
+            layout,
+            children,
+            urls=(gateway, admin),
+            drain_s=config.gateway.drain_s,
+            announce=lambda: log.info("%s", summary(config, gateway, admin)),
+            wants_model=wants_model or (lambda: False),
+            close_listeners=close_listeners,
+        ).run()
+    finally:
+        close_listeners()
+
+
+def child_options(config: Config, kind: ChildKind, index: int, listener: int) -> ChildOptions:
+    """Return what one child needs to know."""
+    return ChildOptions(
+        kind=kind,
+        index=index,
+        data_dir=str(config.data_dir),
+        config=None if config.source is None else str(config.source),
+        gateway=config.gateway,
+        console=config.console,
+        data=config.data,
+        own=config.own,
+        listener=listener,
+    )
+
+
+def model_wish(config: Config, layout: Layout) -> Callable[[], bool] | None:
+    """Return what tells whether the own model's process is wanted now; None where there is never one."""
+    if not config.own.enabled or config.own.url:
+        return None
+    prefix = f"{OWN}/"
+    named = [m for release in config.releases.values() for m in (release.model, *release.fallbacks)]
+    named += [f"{t.provider}/" for targets in config.targets.values() for t in targets]
+    if not config.providers or any(model.startswith(prefix) for model in named):
+        return lambda: True
+
+    def wanted() -> bool:
+        from trimtab.providers.own import is_wanted
+
+        return is_wanted(layout.run)
+
+    return wanted
+
+
+def summary(config: Config, gateway: str, console: str) -> str:
+    """Return the few lines that a person wants to read once Trimtab runs."""
+    answers = [f"{provider.name}/..." for provider in config.providers]
+    if config.own.enabled:
+        answers.append(
+            f"{own_model(config.own)}" + ("" if config.providers else ", whatever model is asked for")
+        )
+    open_access = config.policy.open_access and is_loopback(config.gateway.host)
+    door = "open to programs on this machine" if open_access else "with a key only: trimtab keys create"
+    workers = "1 worker" if config.gateway.workers == 1 else f"{config.gateway.workers} workers"
+    lines = (
+        ("gateway", f"{gateway}/v1 ({workers}; {door})"),
+        ("admin", console),
+        ("answers", ", ".join(answers) or "nothing: configure a provider"),
+        ("data", str(config.data_dir)),
+        ("settings", str(config.source or "no trimtab.toml: environment and defaults")),
+    )
+    return "Trimtab is up\n" + "\n".join(f"  {name:<10}{text}" for name, text in lines)

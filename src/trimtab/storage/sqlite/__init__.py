@@ -1,0 +1,59 @@
+"""The default backend: SQLite files through apsw.
+
+Owns `app.db` and the day files `calls-YYYYMMDD[-n].db` with their `manifest.json`, all of mode 0600.
+Promises: WAL, so readers of other processes never wait for the writer; what `flush` or an `AppStore` method
+returned from survives a power cut; every file carries its format, and a newer one is refused.
+Never runs two writers on one file: who writes is the caller's to settle, by the lock on the data folder.
+Entry: `open_call_store`, `open_app_store`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trimtab.storage.ports import AppStore, CallStore
+    from trimtab.types import Clock
+
+__all__ = ["open_app_store", "open_call_store"]
+
+
+def open_call_store(
+    folder: str | Path, *, read_only: bool = False, roll_bytes: int | None = None
+) -> "CallStore":
+    """Open the call store of a folder.
+
+    Args:
+        folder: where the day files stand; a writer creates it (mode 0700).
+        read_only: for readers beside the recorder. A folder that is not there yet is an empty store.
+        roll_bytes: size at which a day goes on in another file; by default one that keeps each below 2 GB.
+
+    Raises:
+        FormatTooNew: a newer Trimtab wrote the folder.
+        StorageError: the folder cannot be read or written.
+    """
+    from .calls import ROLL_BYTES, SqliteCallStore
+    from .manifest import check_manifest
+
+    path = Path(folder)
+    check_manifest(path, read_only=read_only)
+    return SqliteCallStore(
+        path, read_only=read_only, roll_bytes=ROLL_BYTES if roll_bytes is None else roll_bytes
+    )
+
+
+def open_app_store(path: str | Path, *, clock: "Clock | None" = None) -> "AppStore":
+    """Open `app.db`, made or migrated if need be; a backup `app.db.bak-<version>-<time>` is made before that.
+
+    Args:
+        path: the file; its folder is created (mode 0700).
+        clock: gives the backup's time; the system's when omitted.
+
+    Raises:
+        FormatTooNew: a newer Trimtab wrote the file.
+        StorageError: the file is damaged, or cannot be read or written.
+    """
+    from trimtab.types import SystemClock
+
+    from .app import SqliteAppStore
+
+    return SqliteAppStore(Path(path), clock or SystemClock())

@@ -1,0 +1,1 @@
+"""What the Makefile runs, apart from the product and the benchmarks."""

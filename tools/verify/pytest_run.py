@@ -1,0 +1,37 @@
+"""Run some tests, and make a line of their outcome."""
+
+import re
+import subprocess
+from collections.abc import Sequence
+
+from .line import Context, Line
+
+CLOSING = re.compile(
+    r"^=*\s*((\d+ (passed|failed|error|errors|skipped|deselected|xfailed|warnings?),? ?)+)in "
+)
+
+
+def pytest_line(context: Context, promise: str, arguments: Sequence[str], timeout_s: float = 1800) -> Line:
+    """PASS where pytest passed and skipped nothing; skipped tests are promises not found out."""
+    command = [context.python, "-m", "pytest", "-p", "no:cacheprovider", "-rs", *arguments]
+    done = subprocess.run(
+        command, cwd=context.root, capture_output=True, text=True, check=False, timeout=timeout_s
+    )
+    closing = closing_line(done.stdout)
+    if done.returncode == 5:
+        return Line(promise, "NOT RUN", note=f"no such tests: {' '.join(arguments)}")
+    if done.returncode:
+        failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        return Line(promise, "FAIL", note="; ".join([closing, *failed[:5]]))
+    if "skipped" in closing:
+        why = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+        return Line(promise, "NOT RUN", note="; ".join([closing, *why[:5]]))
+    return Line(promise, "PASS", note=closing)
+
+
+def closing_line(output: str) -> str:
+    """pytest's last line, such as `12 passed in 3.4s`."""
+    for line in reversed(output.splitlines()):
+        if CLOSING.match(line):
+            return line.strip("= ")
+    return output.strip().splitlines()[-1] if output.strip() else "pytest said nothing"
