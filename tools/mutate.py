@@ -14,6 +14,7 @@ Hypothesis runs derandomized, without its database and without shrinking.
 import argparse
 import ast
 import copy
+import importlib.metadata
 import importlib.util
 import os
 import signal
@@ -36,6 +37,8 @@ _OPERATORS: dict[type, type] = {
     ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift,
     ast.And: ast.Or, ast.Or: ast.And, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitAnd,
 }  # fmt: skip
+_PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=short"]
+"""Stop at the first failure, and do not prepare to explain it: rewriting asserts takes longer than many tests."""
 _UNSEEN_NAMES = {"__all__", "__slots__"}
 
 
@@ -256,9 +259,7 @@ def run_tests(module: str, path: Path, source: str, arguments: list[str], scratc
         sys.meta_path.insert(0, Hook(module, path, source))
         import pytest
 
-        # What is preloaded is no longer rewritten for asserts, and pytest would say so.
-        quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        status = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *quiet, *arguments], [Repeatable()]))
+        status = int(pytest.main([*_PYTEST, *arguments], [Repeatable()]))
     except BaseException:  # noqa: BLE001 - a fork must never return into the loop that made it
         traceback.print_exc()
     finally:
@@ -268,12 +269,9 @@ def run_tests(module: str, path: Path, source: str, arguments: list[str], scratc
 
 
 def preload() -> None:
-    """Import what every run needs, once, so that a fork has it."""
-    import hypothesis
-    import pytest
-
-    assert hypothesis
-    assert pytest
+    """Import what every run needs, pytest's plugins above all, once, so that a fork has it."""
+    for plugin in importlib.metadata.entry_points(group="pytest11"):
+        plugin.load()
 
 
 class Repeatable:
@@ -380,7 +378,6 @@ def main() -> int:
         return 0
     if command[:1] != ["pytest"]:
         parser.error("the tests to run stand at the end: -- pytest tests/unit/...")
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     preload()
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         counts = [test_file(path, command[1:], options, Path(scratch)) for path in options.files]

@@ -9,11 +9,17 @@ Never holds logic that another room would want, and never picks a storage backen
 Entry: `main`.
 """
 
+from collections.abc import Sequence
+
 __all__ = ["main"]
 
 
-def main() -> int:
-    """Run one command, as the command line says, and return its exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: the words after `trimtab`; None takes them from the command line.
+    """
     from .__main__ import main as run
 
-    return run()
+    return run(arguments)

@@ -5,12 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trimtab.types import CallerError, ConfigError, NotFound, TrimtabError
-
-from .terminal import CommandFailed, note
-
 if TYPE_CHECKING:
     from cyclopts import CycloptsError
+
+    from trimtab.types import TrimtabError
 
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
@@ -52,10 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     from cyclopts import CycloptsError
 
+    from trimtab.types import TrimtabError
+
     from .app import build_app
+    from .terminal import CommandFailed
 
     try:
-        result = build_app()(words)
+        result = build_app(whole=words[:1] in ([], ["--help"], ["-h"]))(words)
     except CommandFailed as failure:
         return _failed(failure.message, failure.mend, failure.exit_code)
     except CycloptsError as error:
@@ -65,17 +66,21 @@ def _run(words: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def exit_code_of(error: TrimtabError) -> int:
+def exit_code_of(error: "TrimtabError") -> int:
     """Return the exit code that an error means.
 
     A thing that is not there is 1, a fault in what was asked or configured 2, anything else 3.
     """
+    from trimtab.types import CallerError, ConfigError, NotFound
+
     if isinstance(error, NotFound):
         return EXIT_CHECK_FAILED
     return EXIT_USAGE if isinstance(error, (CallerError, ConfigError)) else EXIT_UNKNOWN
 
 
 def _failed(message: str, mend: str, exit_code: int) -> int:
+    from .terminal import note
+
     note(f"error: {message}", "red")
     if mend:
         note(f"  {mend}")

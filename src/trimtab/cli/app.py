@@ -1,12 +1,10 @@
 """The tree of commands. Each is imported only when it is called, so that small commands start fast."""
 
-import sys
-
 from cyclopts import App, Parameter
 
 from trimtab import __version__
 
-from .terminal import is_terminal
+from .terminal import stdout_is_terminal
 
 _COMMANDS = {
     "up": "up:up",
@@ -22,8 +20,12 @@ _COMMANDS = {
 }
 
 
-def build_app() -> App:
-    """Return the command tree; the commands themselves are not imported yet."""
+def build_app(*, whole: bool = False) -> App:
+    """Return the command tree.
+
+    Args:
+        whole: import every command, for pages that show what each one says of itself.
+    """
     app = App(
         name="trimtab",
         help="Operate language models you do not own: one gateway, a durable log, and a model of your own.",
@@ -32,14 +34,42 @@ def build_app() -> App:
         exit_on_error=False,
         print_error=False,
         suppress_keyboard_interrupt=False,
-        default_parameter=Parameter(show_default=_shown_default),
-        help_formatter="default" if is_terminal(sys.stdout) else "plain",
+        default_parameter=Parameter(show_default=False),
+        help_formatter="default" if stdout_is_terminal() else "plain",
     )
     for order, (name, target) in enumerate(_COMMANDS.items()):
         app.command(f"trimtab.cli.{target}", name=name, sort_key=order)
+        if whole:
+            app[name].sort_key = order
     return app
 
 
-def _shown_default(value: object) -> str:
-    """Return a default as help shows it; what means "none" is not worth a word."""
-    return "" if value in ("", False, None) else str(value)
+def reference_page() -> str:
+    """Return docs/reference/cli.md: a test holds the file to it."""
+    from cyclopts.docs.markdown import generate_markdown_docs
+
+    page = generate_markdown_docs(build_app(whole=True), generate_toc=False, no_root_title=True, heading_level=2)
+    return f"{_HEAD}\n{page.replace('```console', '```text').strip()}\n"
+
+
+_HEAD = """\
+# Command line
+
+<!-- Made from the commands by trimtab.cli.app.reference_page; do not edit. -->
+
+Results go to stdout, everything else to stderr. A terminal gets tables, a pipe gets aligned text, and
+`--json` gives JSON whose fields stay the same. `NO_COLOR` is honoured. Where text of a model or a caller is
+shown, control characters are shown as symbols and not obeyed.
+
+| exit code | means |
+|---|---|
+| 0 | done |
+| 1 | a check failed, or the thing asked for is not there |
+| 2 | wrong usage, or a configuration that cannot be used |
+| 3 | could not find out: nothing runs, a provider failed, a file cannot be read |
+| 130 | interrupted |
+
+Commands find their installation like `trimtab up` does: `--config`, else the nearest `trimtab.toml` at or
+above the working folder, else the defaults; `--data` overrides the data folder. `calls` also works where
+nothing runs.
+"""

@@ -23,15 +23,24 @@ class Asking:
 
     system: Annotated[str, Parameter(help="System prompt.")] = ""
     temperature: Annotated[
-        float | None, Parameter(help="0 for the likeliest words; else the model's own.")
+        float | None, Parameter(help="0 for the likeliest words; the model's own if left out.")
     ] = None
     max_tokens: Annotated[int | None, Parameter(help="Longest answer, in tokens.")] = None
     stream: Annotated[bool, Parameter(help="Print the answer while it is being made.")] = True
 
 
+def _words(_kind: type, text: str | None) -> None:
+    if text is not None and text.startswith("-") and text != "-":
+        raise ValueError(f"there is no option {text!r} (for a text that begins like one, write it after --)")
+
+
+Words = Parameter(allow_leading_hyphen=True, validator=_words)
+"""Lets `-` through, which stands for stdin; a mistyped option is still refused."""
+
+
 def call(
-    model: str,
-    prompt: str | None = None,
+    model: Annotated[str, Words],
+    prompt: Annotated[str | None, Words] = None,
     /,
     *,
     asking: Asking | None = None,
@@ -58,7 +67,7 @@ def call(
     asking = asking or Asking()
     name, text = ("", model) if prompt is None else (model, prompt)
     if text == "-":
-        text = sys.stdin.read()
+        text = sys.stdin.read().rstrip("\n")
     if not text.strip():
         raise CommandFailed("there is nothing to ask", mend="trimtab call 'What is ...?'", exit_code=2)
     # The gateway retries already; a person at a terminal wants to see the first error.
@@ -114,13 +123,16 @@ def _ask(client: "Client", model: str, text: str, asking: Asking, *, json: bool)
         else:
             _say(answer.text + "\n")
         return answer
+    begun = False
     with client.stream(text, model=model, system=asking.system, **params) as pieces:
         try:
             for piece in pieces:
+                begun = True
                 _say(piece)
         finally:
             # What was printed before an error or a Ctrl-C must not share a line with what follows.
-            write()
+            if begun:
+                write()
         return pieces.answer
 
 

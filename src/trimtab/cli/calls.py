@@ -44,7 +44,8 @@ class Filters:
     until: Annotated[str, Parameter(help="Before then; written like --since.")] = ""
     before: Annotated[str, Parameter(help="Older than this call's id: the next page.")] = ""
     limit: Annotated[
-        int, Parameter(help="At most so many.", validator=validators.Number(gte=1, lte=10_000))
+        int,
+        Parameter(help="At most so many.", show_default=True, validator=validators.Number(gte=1, lte=10_000)),
     ] = 50
 
 

@@ -63,24 +63,29 @@ def call_row(call: Call, now_us: int, *, short: bool) -> list[Cell | str]:
 
 
 def call_line(call: Call, now_us: int) -> str:
-    """Return a call as one line of `trimtab tail`, as wide as the terminal; longer in a pipe."""
+    """Return a call as one line of `trimtab tail`, cut to the terminal's width; whole in a pipe."""
     from rich.cells import cell_len, set_cell_size
 
-    widths = (19, SHORT_ID, 22, MODEL_WIDTH, 6, 6, 0, 8, 0)
-    cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in call_row(call, now_us, short=True)]
-    parts, used = [], 0
+    time, call_id, state, model, read, written, _cost, took, words = (
+        cell if isinstance(cell, Cell) else Cell(cell) for cell in call_row(call, now_us, short=True)
+    )
     room = shutil.get_terminal_size().columns if stdout_is_terminal() else 0
-    for column, cell, width in zip(LIST_COLUMNS, cells, widths, strict=True):
-        if not width and column.title != "words":
-            continue
-        if column.align == "right":
-            text = " " * (width - cell_len(cell.text)) + cell.text
-        else:
-            text = set_cell_size(cell.text, width) if width else cell.text
-        if room and used + cell_len(text) > room:
-            text = set_cell_size(text, max(0, room - used))
-        used += cell_len(text) + 2
-        parts.append(paint(text, cell.style))
+    fields = (
+        (time, 8),
+        (state, 10),
+        (model, 16 if 0 < room < 100 else MODEL_WIDTH),
+        (Cell(f"{read.text}+{written.text}".rjust(9)), 9),
+        (Cell(took.text.rjust(8)), 8),
+        (call_id, SHORT_ID),
+        (words, cell_len(words.text)),
+    )
+    parts, used = [], 0
+    for cell, width in fields:
+        shown = min(width, room - used) if room else width
+        if shown <= 0:
+            break
+        parts.append(paint(set_cell_size(cell.text, shown), cell.style))
+        used += shown + 2
     return "  ".join(parts).rstrip()
 
 

@@ -58,7 +58,7 @@ class Follower:
 def tail(
     *words: str,
     filters: Filters | None = None,
-    last: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=1000))] = 10,
+    last: Annotated[int, Parameter(show_default=True, validator=validators.Number(gte=0, lte=1000))] = 10,
     place: Place | None = None,
     json: AsJson = False,
 ) -> int:

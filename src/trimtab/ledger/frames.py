@@ -33,11 +33,11 @@ MAX_PAYLOAD = 256 * 1024 * 1024
 """Bytes in one record; far above any body limit, and a bound on what a reader ever holds for one frame."""
 
 _HEADER = struct.Struct("<8sHQ16s16sI")
+_HEADER_CHECKED = struct.Struct("<8sHQ16s16s")
 _HEAD = struct.Struct("<4sIII")
-_CHECK_BYTES = 4
+_HEAD_CHECKED = struct.Struct("<4sII")
 HEADER_BYTES = _HEADER.size
 FRAME_HEAD_BYTES = _HEAD.size
-_CHECKED = struct.Struct("<4sII")
 
 
 class Header(NamedTuple):
@@ -60,8 +60,8 @@ class Framed(NamedTuple):
 
 def encode_header(header: Header) -> bytes:
     """Return a segment's first 54 bytes."""
-    body = _HEADER.pack(MAGIC, FORMAT, *header, 0)[:-_CHECK_BYTES]
-    return body + crc32(body).to_bytes(_CHECK_BYTES, "little")
+    fields = (MAGIC, FORMAT, *header)
+    return _HEADER.pack(*fields, crc32(_HEADER_CHECKED.pack(*fields)))
 
 
 def decode_header(data: bytes) -> Header | None:
@@ -73,7 +73,7 @@ def decode_header(data: bytes) -> Header | None:
     if len(data) < HEADER_BYTES:
         return None
     magic, version, created_us, writer_id, segment_id, check = _HEADER.unpack_from(data)
-    if magic != MAGIC or crc32(data[: HEADER_BYTES - _CHECK_BYTES]) != check:
+    if magic != MAGIC or crc32(data[: _HEADER_CHECKED.size]) != check:
         return None
     if version > FORMAT:
         raise FormatTooNew(
@@ -112,7 +112,7 @@ class FrameEncoder:
             raise ValueError(f"a record of {length} bytes is over the log's limit of {MAX_PAYLOAD}")
         with memoryview(buffer) as view:
             crc = crc32(view[FRAME_HEAD_BYTES:], self._seed)
-        check = crc32(_CHECKED.pack(MARKER, length, crc), self._seed)
+        check = crc32(_HEAD_CHECKED.pack(MARKER, length, crc), self._seed)
         _HEAD.pack_into(buffer, 0, MARKER, length, crc, check)
         return buffer
 
@@ -207,7 +207,7 @@ class FrameScanner:
     def _head(self, data: bytes, at: int) -> tuple[int, int] | None:
         """Return the payload's length and CRC from the frame's head at `at`, or None where it is damaged."""
         _, length, crc, check = _HEAD.unpack_from(data, at)
-        if length > MAX_PAYLOAD or crc32(data[at : at + _CHECKED.size], self._seed) != check:
+        if length > MAX_PAYLOAD or crc32(data[at : at + _HEAD_CHECKED.size], self._seed) != check:
             return None
         return length, crc
 

@@ -183,6 +183,7 @@ class LiveCall:
         loop, watch, frames = asyncio.get_running_loop(), self._watch, self._frames
         assert frames is not None, "the attempt left its frames"
         idle_s, error = self._idle()
+        watch.arm(idle_s, error, loop.time())
         try:
             async for frame in frames:
                 for event in frame.events:
@@ -303,6 +304,7 @@ class LiveCall:
             call_id=self.call_id,
         )
         first_byte_s = limits.first_byte_s
+        watch.follow(None)
         watch.arm(
             first_byte_s,
             lambda: FirstByteTimeout(f"{target.label} sent nothing within its first-byte deadline of {first_byte_s:g} s"),
@@ -313,22 +315,19 @@ class LiveCall:
             reply = await context.__aenter__()
             outcome.request_id = reply.head.request_id
             self.reply_headers = reply.head.headers
+            watch.follow(getattr(reply, "received", None))
+            idle_s, error = self._idle()
+            watch.arm(idle_s, error, loop.time())
             if parsed.stream:
                 await self._prime(reply)
             else:
-                self._take(await self._completion(reply, loop), loop)
+                self._take(await reply.completion(), loop)
+                await self._drop_reply()
         except asyncio.CancelledError:
             watch.raise_for()
             raise
         finally:
             watch.disarm()
-
-    async def _completion(self, reply: Reply, loop: asyncio.AbstractEventLoop) -> Completion:
-        idle_s, error = self._idle()
-        self._watch.arm(idle_s, error, loop.time())
-        completion = await reply.completion()
-        await self._drop_reply()
-        return completion
 
     def _take(self, completion: Completion, loop: asyncio.AbstractEventLoop) -> None:
         outcome = self.outcome

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from trimtab.types.errors import ClientGone, TrimtabError
+from trimtab.types.errors import ClientGone, TotalTimeout, TrimtabError
 
 SWEEP_S = 0.025
 """How often deadlines are looked at: their resolution, and how soon a vanished client is first looked for."""
@@ -15,7 +15,18 @@ class Watch:
     The cancelled code asks `raise_for` what happened; a cancellation from outside stays one.
     """
 
-    __slots__ = ("_at", "_error", "_on_first_sweep", "_task", "_total_at", "_total_s", "fired")
+    __slots__ = (
+        "_after_s",
+        "_at",
+        "_error",
+        "_on_first_sweep",
+        "_progress",
+        "_seen",
+        "_task",
+        "_total_at",
+        "_total_s",
+        "fired",
+    )
 
     def __init__(self, total_s: float, on_first_sweep: Callable[["Watch"], None] | None = None) -> None:
         task = asyncio.current_task()
@@ -24,14 +35,23 @@ class Watch:
         self._total_s = total_s
         self._total_at = asyncio.get_running_loop().time() + total_s
         self._at = self._total_at
+        self._after_s = total_s
         self._error: Callable[[], TrimtabError] | None = None
+        self._progress: Callable[[], int] | None = None
+        self._seen = 0
         self._on_first_sweep = on_first_sweep
         self.fired: TrimtabError | None = None
 
     def arm(self, after_s: float, error: Callable[[], TrimtabError], now: float) -> None:
         """Set the deadline of the present phase; it replaces the one before. `now` is the loop's time."""
+        self._after_s = after_s
         self._at = now + after_s
         self._error = error
+
+    def follow(self, progress: Callable[[], int] | None) -> None:
+        """Let the phase's deadline begin anew as long as `progress()`, a count of bytes, keeps growing."""
+        self._progress = progress
+        self._seen = -1
 
     def disarm(self) -> None:
         """Leave only the call's total deadline."""
@@ -47,8 +67,13 @@ class Watch:
         if self._on_first_sweep is not None:
             start, self._on_first_sweep = self._on_first_sweep, None
             start(self)
-        if self.fired is None and (now >= self._at or now >= self._total_at):
-            self._fire(now)
+        if self.fired is not None or (now < self._at and now < self._total_at):
+            return
+        if self._progress is not None and now < self._total_at and (count := self._progress()) != self._seen:
+            self._seen = count
+            self._at = now + self._after_s
+            return
+        self._fire(now)
 
     def client_gone(self) -> None:
         """The client closed its connection: stop."""
@@ -57,8 +82,6 @@ class Watch:
             self._task.cancel()
 
     def _fire(self, now: float) -> None:
-        from trimtab.types.errors import TotalTimeout
-
         if self._error is None or now >= self._total_at:
             self.fired = TotalTimeout(f"the call took longer than its total deadline of {self._total_s:g} s")
         else:

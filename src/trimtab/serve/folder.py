@@ -15,8 +15,11 @@ from .runfile import Processes, read_processes
 
 _POLL_S = 0.05
 
-PATIENCE_S = 5.0
-"""How long a start waits for the processes before it, when they seem to be ending."""
+_RUNNING_S = 0.5
+"""How long to wait for a Trimtab that shows no sign of ending: it may just have been told to."""
+
+_ENDING_S = 60.0
+"""How long to wait for one that is ending: it finishes its open calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +102,27 @@ class FolderLock:
         self.close()
 
     def acquire(
-        self, *, patience_s: float = PATIENCE_S, say: Callable[[str], None] = lambda _text: None
+        self, *, ending_s: float = _ENDING_S, say: Callable[[str], None] = lambda _text: None
     ) -> None:
-        """Take the lock, waiting a little for processes that are on their way out.
+        """Take the lock, waiting for processes that are on their way out.
+
+        Args:
+            ending_s: how long to wait for those at most.
+            say: told once what is waited for.
 
         Raises:
             FolderBusy: others keep it; the message names them.
         """
-        deadline = time.monotonic() + patience_s
+        began = time.monotonic()
         told = False
         while not platform.try_lock(self.fd):
             holders = read_processes(self._layout.run)
-            if time.monotonic() >= deadline:
+            ending = holders is not None and (holders.stopping or not platform.is_alive(holders.supervisor))
+            patience_s = ending_s if ending else min(_RUNNING_S, ending_s)
+            if time.monotonic() - began >= patience_s:
                 raise FolderBusy(busy_text(self._layout.root, holders))
-            if not told:
-                say(f"waiting for the processes that hold {self._layout.root}")
+            if ending and not told:
+                say(f"waiting for the processes that held {self._layout.root} to finish their open calls")
                 told = True
             time.sleep(_POLL_S)
 

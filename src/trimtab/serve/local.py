@@ -19,12 +19,12 @@ class Local:
 
 
 @contextmanager
-def open_local(data_dir: Path, *, patience_s: float = 0.0) -> Iterator[Local]:
+def open_local(data_dir: Path, *, ending_s: float = 0.5) -> Iterator[Local]:
     """Lock a data folder, store what its log still holds, and open its stores.
 
     Args:
         data_dir: the folder; made where it is missing.
-        patience_s: how long to wait for others to let go of it.
+        ending_s: how long to wait for processes that are on their way out.
 
     Raises:
         FolderBusy: Trimtab runs on it; ask its admin API instead (`find_running`).
@@ -36,7 +36,7 @@ def open_local(data_dir: Path, *, patience_s: float = 0.0) -> Iterator[Local]:
     layout = Layout(data_dir.absolute())
     layout.make()
     with FolderLock(layout) as lock:
-        lock.acquire(patience_s=patience_s)
+        lock.acquire(ending_s=ending_s)
         app = open_app_store(layout.app)
         try:
             calls = open_call_store(layout.calls)

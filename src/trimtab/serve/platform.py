@@ -9,6 +9,8 @@ import os
 import resource
 import socket
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from trimtab.types import ConfigError
 
@@ -67,14 +69,33 @@ def try_lock(fd: int) -> bool:
     return True
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether some process holds the exclusive lock of a file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def is_alive(pid: int) -> bool:
-    """Return whether a process of this id is there (perhaps not ours any more)."""
+    """Return whether a process of this id runs (perhaps not ours any more)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
+    # In a container without an init, a process that has ended stays listed until its parent asks for its
+    # status.
+    with suppress(OSError):
+        return b") Z" not in Path(f"/proc/{pid}/stat").read_bytes()
     return True
 
 

@@ -36,6 +36,7 @@ class Processes(msgspec.Struct, frozen=True, kw_only=True):
     """Base URL."""
     console: str
     children: tuple[ChildState, ...] = ()
+    stopping: bool = False
 
     def all(self) -> list[int]:
         """Return the pids of all processes, the supervisor's first."""
@@ -79,9 +80,8 @@ def write_private(path: Path, data: bytes) -> None:
         raise
 
 
-def write_processes(run: Path, *, gateway: str, console: str, children: tuple[ChildState, ...]) -> None:
-    """Write `pids.json`, with this process as the supervisor."""
-    processes = Processes(supervisor=os.getpid(), gateway=gateway, console=console, children=children)
+def write_processes(run: Path, processes: Processes) -> None:
+    """Write `pids.json`."""
     write_private(run / _PIDS, msgspec.json.encode(processes))
 
 
@@ -113,7 +113,7 @@ def find_running(data_dir: Path) -> Running | None:
         token = (run / _TOKEN).read_text("ascii")
     except (OSError, msgspec.DecodeError):
         return None
-    # Files outlive a `kill -9`; a process that is gone answers nobody.
-    if processes is None or not platform.is_alive(admin.pid):
+    # Files outlive a `kill -9`, and pids are used again; the lock is held only while one of them lives.
+    if processes is None or not platform.is_locked(data_dir / "lock") or not platform.is_alive(admin.pid):
         return None
     return Running(url=admin.url, token=token, gateway=processes.gateway)

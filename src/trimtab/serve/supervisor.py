@@ -1,5 +1,6 @@
 """Starts the processes, keeps them running, and ends them in order."""
 
+import os
 import select
 import signal
 import socket
@@ -13,7 +14,7 @@ from . import platform
 from .folder import Layout, clean_run
 from .log import log
 from .options import EXIT_INFRASTRUCTURE, EXIT_NO_RESTART, EXIT_OK, EXIT_USAGE
-from .runfile import ChildState, write_processes
+from .runfile import ChildState, Processes, write_processes
 from .spawn import Child, exit_text
 
 _LOOK_S = 0.5
@@ -197,7 +198,16 @@ class Supervisor:
         )
         gateway, console = self._urls
         try:
-            write_processes(self._layout.run, gateway=gateway, console=console, children=states)
+            write_processes(
+                self._layout.run,
+                Processes(
+                    supervisor=os.getpid(),
+                    gateway=gateway,
+                    console=console,
+                    children=states,
+                    stopping=self._exit is not None,
+                ),
+            )
         except OSError as error:
             # A full disk must not end the processes that still serve.
             log.error("the list of processes cannot be written: %s", error.strerror)
@@ -209,6 +219,7 @@ class Supervisor:
                 "stopping: open calls may take up to %g s; a second signal ends everything", self._drain_s
             )
         self._close_listeners()
+        self._write_state()
         stages: tuple[tuple[Iterable[str], float], ...] = (
             (("worker",), self._drain_s + _END_S),
             (("control", "model"), _END_S),

@@ -39,9 +39,18 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         sync_folder(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Make a file's content survive a power cut."""
+    _sync(path)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a folder's entries survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

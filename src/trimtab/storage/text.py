@@ -9,8 +9,8 @@ import msgspec
 TEXT_LIMIT = 500_000
 """Characters of one call that are indexed; what stands behind them is stored, but not found by its words."""
 
-# In the order in which they are read. What is not named here (tool definitions, images, token ids, vectors) is
-# not words. From OpenAI's API (platform.openai.com/docs/api-reference: chat, embeddings, completions), and
+# In the order in which they are read; what is not named here (tool definitions, images, token ids, vectors)
+# is no words. From OpenAI's API (platform.openai.com/docs/api-reference: chat, embeddings, completions), and
 # from what OpenAI-compatible servers call reasoning.
 _KEYS = (
     "system",
@@ -44,7 +44,7 @@ def call_text(request: bytes, response: bytes) -> list[str]:
     """
     pieces: list[str] = []
     for raw in (request, response):
-        if raw[:1] in (b"{", b"["):
+        if raw[:100].lstrip()[:1] in (b"{", b"["):
             _collect(_decode(raw), pieces)
     return _limited(pieces)
 

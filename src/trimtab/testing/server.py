@@ -116,7 +116,9 @@ class FakeServer:
         if self._socket is not None:
             raise RuntimeError("this fake server runs already; make another for a second port")
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door = self._fault.door if self._fault else "open"
+        if door != "refusing":  # with it, another process could bind a port where nobody listens
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", self.port))
         except OSError:
@@ -124,7 +126,6 @@ class FakeServer:
             raise
         self._socket = listener
         self.port = listener.getsockname()[1]
-        door = self._fault.door if self._fault else "open"
         if door == "refusing":
             return self  # bound, but not listening: the port refuses, and nobody else can take it
         if door == "full":
@@ -133,7 +134,7 @@ class FakeServer:
         context = self._tls_context()
         ready = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(listener, context, ready), name="fake-server", daemon=True
+            target=self._run, args=(listener, context, ready), name=f"fake-server-{self.port}", daemon=True
         )
         self._thread.start()
         if not ready.wait(_START_S):
@@ -237,14 +238,20 @@ class FakeServer:
     def _answer(self, request: Incoming) -> Turn:
         """Note a request and decide what is sent."""
         seen = Seen(request.method, request.path, request.headers, request.body, time.monotonic())
-        steps = self._steps(request, seen)
+        try:
+            steps = self._steps(request, seen)
+        except Exception as e:  # noqa: BLE001  (a test's script may raise anything; the client must learn of it)
+            message = f"the fake's script raised {type(e).__name__}: {e}"
+            steps = http.refusal(len(self.requests), 500, message).steps()
         with self._changed:
             self.requests.append(seen)
             self._playing += 1
             self._changed.notify_all()
 
         def began() -> None:
-            seen.first_byte_at = time.monotonic()
+            with self._changed:
+                seen.first_byte_at = time.monotonic()
+                self._changed.notify_all()
 
         def ended(finished_at: float | None, left_at: float | None) -> None:
             with self._changed:
@@ -263,7 +270,7 @@ class FakeServer:
         ask = http.read_ask(request, number)
         if isinstance(ask, WireReply):
             return ask.steps()
-        reply = http.ask_script(self._script.next, ask)
+        reply = self._script.next(ask)
         fault = self._fault_of(reply)
         if fault is None:
             return http.scripted_reply(ask, reply).steps()

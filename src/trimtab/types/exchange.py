@@ -63,7 +63,11 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(Protocol):
-    """An open answer. Exactly one of the two is used: `completion` if the request was unstreamed, else `frames`."""
+    """An open answer. Exactly one of the two is used: `completion` if the request was unstreamed, else `frames`.
+
+    A reply may also have `received() -> int`, the bytes that have arrived: the idle deadline then begins anew while
+    it grows, so that a slow answer is told from a stalled one.
+    """
 
     head: ReplyHead
 

@@ -11,8 +11,8 @@ from trimtab.catalog import estimate_request_tokens, estimate_tokens
 
 ENGLISH = (
     "The gateway is a small server between an application and a language model. For each call it notes "
-    "which model answered, how many tokens were used and what that cost. If a provider suddenly becomes slow, or the "
-    "quality of its answers drops, traffic moves back to the last version known to be good."
+    "which model answered, how many tokens were used and what that cost. If a provider suddenly "
+    "becomes slow, or the quality of its answers drops, traffic moves back to the last good version."
 )
 JAPANESE = (
     "ゲートウェイは、アプリケーションと言語モデルのあいだに立つ小さなサーバーです。呼び出しのたびに、"

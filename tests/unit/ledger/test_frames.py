@@ -1,4 +1,4 @@
-"""Segment framing, byte by byte: the layout is a file format, and a file outlives the program that wrote it."""
+"""Segment framing, byte by byte: the layout is a file format, and files outlive programs."""
 
 import random
 import struct
@@ -167,6 +167,19 @@ def test_a_torn_frame_may_give_way_to_another(three):
     assert scanner.damaged_bytes == 0
 
 
+def test_the_header_counts_for_all_later_feeds(three):
+    """Its id gives the seed, whatever the file is called, and it is looked for only once."""
+    records, encoded = three
+    scanner, found = scan(HEADER, segment=b"renamed")
+    assert found == []
+    assert records_of(scanner.feed(encoded[0])) == records[:1]
+    assert records_of(scanner.feed(encoded[1] + encoded[2])) == records[1:]
+    assert scanner.header == Header(1_790_000_000_000_000, OTHER, SEGMENT)
+    headless, _ = scan(bytes(HEADER_BYTES))
+    assert headless.feed(bytes(20)) == []
+    assert headless.damaged_bytes == HEADER_BYTES + 20
+
+
 def test_nothing_and_then_nothing():
     scanner, found = scan(b"")
     assert found == []
@@ -216,7 +229,7 @@ def test_a_marker_that_has_only_begun_is_not_yet_damage(three, length):
 
 def test_a_marker_s_beginning_inside_garbage_is_damage(three):
     records, encoded = three
-    scanner, found = scan(HEADER + encoded[0] + MARKER[:3] + b"garbage")
+    scanner, _ = scan(HEADER + encoded[0] + MARKER[:3] + b"garbage")
     assert scanner.damaged_bytes == 10
     assert scanner.offset == len(HEADER + encoded[0]) + 10
     assert records_of(scanner.feed(encoded[1])) == [records[1]]
@@ -264,7 +277,7 @@ def test_a_file_without_its_header_still_gives_its_frames(three):
 
 
 def test_renamed_segment_is_read_by_its_header(three):
-    scanner, found = scan(HEADER + b"".join(three[1]), segment=b"")
+    _, found = scan(HEADER + b"".join(three[1]), segment=b"")
     assert records_of(found) == three[0]
 
 
@@ -373,7 +386,7 @@ def test_encoder_uses_its_buffer_again_for_long_and_short_records(opened):
     for size in (10, 100_000, 0, 5_000, 1):
         record = opened(request=b"x" * size)
         frame = bytes(encoder.encode(record))
-        scanner, found = scan(HEADER + frame)
+        _, found = scan(HEADER + frame)
         assert records_of(found) == [record]
 
 

@@ -38,8 +38,8 @@ def test_names_of_files() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["app.db", "calls-20260922.db-wal", "calls-20260922.new", "calls-20261399.db", "calls-2026092.db", "calls-٢٠٢٦٠٩٢٢.db",
-     "calls-20260922-0.db", "xcalls-20260922.db"],
+    ["app.db", "calls-20260922.db-wal", "calls-20260922.new", "calls-20261399.db", "calls-2026092.db",
+     "calls-٢٠٢٦٠٩٢٢.db", "calls-20260922-0.db", "xcalls-20260922.db"],
 )  # fmt: skip
 def test_other_files_are_none_of_ours(name: str) -> None:
     assert days.parse_file_name(name) is None

@@ -48,7 +48,7 @@ def test_each_filter_walks_its_index_in_order(day_file: Path, column: str, more:
         CallQuery(),
         CallQuery(project="default", state="ok", purpose="live"),
         CallQuery(model="openai/"),
-        CallQuery(provider="openai", before=new_id(NOON_US // 1000)),
+        CallQuery(model="openai/", before=new_id(NOON_US // 1000)),
         CallQuery(tag="vip"),
         CallQuery(tag="vip", user="ann", since_us=NOON_US),
         CallQuery(text="word"),

@@ -67,6 +67,7 @@ def test_a_chat_gives_what_people_and_models_wrote_in_order() -> None:
     ],
 )
 def test_other_bodies(body: object, pieces: list[str]) -> None:
+    assert call_text(b"\n " + json.dumps(body, indent=2).encode(), b"") == pieces
     assert call_text(json.dumps(body).encode(), b"") == pieces
 
 

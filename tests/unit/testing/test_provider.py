@@ -6,6 +6,7 @@ import time
 import msgspec
 import pytest
 
+from trimtab.providers import ProviderContext, make_provider
 from trimtab.testing import FAULTS, FakeProvider, Pace, Scale, Script, Scripted
 from trimtab.testing.provider import provider
 from trimtab.types import ContentDelta, Deadlines, ProviderFault, ProviderSpec, Request
@@ -97,7 +98,8 @@ def test_the_plugin_reads_its_options():
         models=("a", "b"),
         options={"replies": ["first", {"text": ["se", "cond"]}], "fault": "error_500_once", "raw": False},
     )
-    fake = provider(spec, object())
+    fake = make_provider(spec, ProviderContext())
+    assert isinstance(fake, FakeProvider)
     assert asyncio.run(fake.models()) == ["a", "b"]
     answers = [asyncio.run(call(fake, request())) for _ in range(3)]
     assert answers == [("", "provider_failed", False), ("second", "", True), ("one two three", "", True)]

@@ -1,21 +1,21 @@
 """How commands reach what is running: plain HTTP to the admin API and the gateway of this machine.
 
-The standard library's client is enough here and loads fast.
+The standard library's client is enough here; it is loaded when something runs that it can reach.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
 
 from trimtab.cli.options import Place
 from trimtab.cli.terminal import CommandFailed
 
 if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
     from trimtab.serve import Running
 
 ADMIN_TIMEOUT_S = 30.0
@@ -60,6 +60,8 @@ def admin(
     Raises:
         CommandFailed: it said no, or could not be reached.
     """
+    from urllib.parse import urlencode
+
     fields = {name: value for name, value in (query or {}).items() if value not in ("", 0, None)}
     url = f"{target.url}/api/v1/{path}" + (f"?{urlencode(fields)}" if fields else "")
     with request(method, url, token=target.token, body=body, timeout_s=ADMIN_TIMEOUT_S) as reply:
@@ -69,13 +71,15 @@ def admin(
 
 def quoted(part: str) -> str:
     """Return text as one part of a path."""
+    from urllib.parse import quote
+
     return quote(part, safe="")
 
 
 @contextmanager
 def request(
     method: str, url: str, *, token: str = "", body: object = None, timeout_s: float | None = None
-) -> Iterator[http.client.HTTPResponse]:
+) -> Iterator[HTTPResponse]:
     """Send a request and yield the open answer; statuses of 400 and above raise.
 
     Args:
@@ -88,6 +92,9 @@ def request(
     Raises:
         CommandFailed: the server said no (exit 1 for 404, 2 for other 4xx, else 3), or could not be reached.
     """
+    import http.client
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     headers = {"Accept": "application/json"}
     if token:
@@ -113,7 +120,7 @@ def request(
         link.close()
 
 
-def _refused(reply: http.client.HTTPResponse) -> CommandFailed:
+def _refused(reply: HTTPResponse) -> CommandFailed:
     raw = reply.read(LARGEST_ERROR_BYTES)
     message, code = "", ""
     try:

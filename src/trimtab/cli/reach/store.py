@@ -23,9 +23,6 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 PAGE = 1000
 """Calls in one answer of the admin API at most."""
 
-PATIENCE_S = 2.0
-"""How long to wait for another command that has the folder open."""
-
 
 class Calls(Protocol):
     """The part of a call store that commands read."""
@@ -57,7 +54,7 @@ def open_calls(place: Place) -> Iterator[Calls]:
         # A question must not leave a folder behind.
         yield NoCalls()
     else:
-        with open_local(folder, patience_s=PATIENCE_S) as local:
+        with open_local(folder) as local:
             yield local.calls
 
 

@@ -51,7 +51,7 @@ class OpenAIProvider:
 
     def open(self, request: Request) -> AbstractAsyncContextManager[Reply]:
         """Send a request; see `types.exchange.Provider.open`."""
-        exchange = self._client.request("POST", _PATHS[request.kind], _encode(request.body))
+        exchange = self._client.request("POST", _PATHS[request.kind], _encode(request.body), connect_s=request.deadlines.connect_s)
         return _Open(self, request, exchange)
 
     async def models(self) -> list[str]:
@@ -131,6 +131,9 @@ class _Open:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._exchange.__aexit__(kind, error, trace)
+
+    def received(self) -> int:
+        return self._exchange.received()
 
     async def completion(self) -> Completion:
         body = await self._exchange.body()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _START_WAIT_S = 8.0
-"""A start takes 1 to 2 s, and several under load; a download is not waited for, but told of."""
+"""A start takes 1 to 2 s, and several under load; who waits longer is told how far it has come."""
 _MAX_IN_FLIGHT = 32
 """Calls of one worker in the model's queue: at some seconds each, more would only time out there."""
 _RETRY_S = {"downloading": 10.0, "failed": 30.0}
@@ -160,7 +160,7 @@ class OwnProvider:
             if waited_s == 0.0:
                 want_model(self._run_dir)
             progress = read_progress(self._run_dir)
-            if waited_s >= wait_s or (progress is not None and progress.state in _RETRY_S):
+            if waited_s >= wait_s or (progress is not None and progress.state == "failed"):
                 raise self._unavailable()
             await asyncio.sleep(_POLL_S)
             waited_s += _POLL_S

@@ -17,7 +17,7 @@ SYSTEM_PROMPT = "You are a helpful assistant. Give a short, correct answer."
 JSON_PROMPT = "You are a helpful assistant. Answer in JSON."
 """Its counterpart where an output schema is set."""
 
-_ROLES = frozenset(("system", "developer", "user", "assistant", "tool", "function"))
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
 _LEFT_OUT = ("tools", "tool_choice", "parallel_tool_calls")
 _NULL = msgspec.Raw(b"null")
@@ -56,7 +56,7 @@ def _refuse_what_we_lack(body: dict[str, msgspec.Raw]) -> None:
             "the own model knows neither functions nor function_call; send tools, or use response_format",
             param="functions",
         )
-    if "audio" in body or "audio" in (_value(body, "modalities") or ()):
+    if "audio" in body or b'"audio"' in bytes(body.get("modalities", b"")):
         raise refused("the own model answers in text only; leave out audio", param="modalities")
 
 
@@ -78,10 +78,12 @@ def _leave_out_tools(body: dict[str, msgspec.Raw]) -> None:
 
 def _constrain(body: dict[str, msgspec.Raw]) -> bool:
     """Put the runtime's grammar in the place of `response_format`."""
-    wanted = _value(body, "response_format")
-    if wanted is None:
+    if "response_format" not in body:
         return False
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    wanted = _value(body, "response_format")
+    if not isinstance(wanted, dict):
+        raise refused("response_format must be an object with a type", param="response_format")
+    kind = wanted.get("type")
     if kind == "text":
         del body["response_format"]
         return False
@@ -121,7 +123,7 @@ def _message(message: object, index: int) -> dict[str, Any]:
     if not isinstance(message, dict) or message.get("role") not in _ROLES:
         role = message.get("role") if isinstance(message, dict) else message
         raise refused(
-            f"{where} has role {role!r:.40}; a role is one of {', '.join(sorted(_ROLES))}",
+            f"{where} has role {role!r:.40}; a role is one of {', '.join(_ROLES)}",
             param=f"{where}.role",
         )
     encoded = dict(message)

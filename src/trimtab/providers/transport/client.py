@@ -39,7 +39,9 @@ class Client:
         self.options = options
         self.origin = parse_origin(options.base_url, options.what)
         self._idle: list[Connection] = []
-        self._open = 0
+        self._all: set[Connection] = set()
+        """Every open connection: busy, idle or lingering."""
+        self._opening = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._route = Route(
             origin=self.origin,
@@ -47,22 +49,23 @@ class Client:
             proxy=options.proxy,
             buffer=read_buffer(),
         )
-        lines = [f"Host: {self.origin.authority}", "Accept-Encoding: identity"]
+        lines = [f"Host: {self.origin.authority}", "Accept: */*", "Accept-Encoding: identity"]
         for name, value in options.headers:
             if any(c in "\r\n\0" for c in name + value):
                 raise ValueError(f"{options.what}: header {name!r} holds a line break or NUL; remove it")
             lines.append(f"{name}: {value}")
         self._common = "\r\n".join(lines).encode("latin-1", "strict") + b"\r\n"
 
-    def request(self, method: str, path: str, body: bytes = b"", *, accept: str = "*/*") -> "Exchange":
+    def request(self, method: str, path: str, body: bytes = b"", *, connect_s: float | None = None) -> "Exchange":
         """Return an exchange to enter: `async with client.request(...) as exchange`."""
         head = (
-            f"{method} {self.origin.path}{path} HTTP/1.1\r\nAccept: {accept}\r\n"
+            f"{method} {self.origin.path}{path} HTTP/1.1\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         ).encode()
-        return Exchange(self, b"".join((head, self._common, b"\r\n", body)))
+        connect_s = self.options.connect_s if connect_s is None else connect_s
+        return Exchange(self, b"".join((head, self._common, b"\r\n", body)), connect_s)
 
-    async def take(self) -> Connection:
+    async def take(self, connect_s: float) -> Connection:
         """Return an idle connection, or a new one; waits while `max_connections` are busy.
 
         Raises:
@@ -75,7 +78,7 @@ class Client:
             if not connection.closed and connection.idle_since > oldest:
                 return connection
             self._forget(connection)
-        while self._open >= self.options.max_connections:
+        while len(self._all) + self._opening >= self.options.max_connections:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             try:
@@ -88,22 +91,25 @@ class Client:
                 connection = self._idle.pop()
                 connection.on_idle_lost = None
                 return connection
-        return await self.fresh()
+        return await self.fresh(connect_s)
 
-    async def fresh(self) -> Connection:
-        """Open a new connection."""
-        self._open += 1
+    async def fresh(self, connect_s: float) -> Connection:
+        """Open a new connection, within `connect_s` seconds."""
+        self._opening += 1
         try:
-            return await dial(self._route, self.options.connect_s)
+            connection = await dial(self._route, connect_s)
         except BaseException:
-            self._open -= 1
             self._let_one_in()
             raise
+        finally:
+            self._opening -= 1
+        self._all.add(connection)
+        return connection
 
     def give_back(self, connection: Connection) -> None:
         """Pool a connection whose reply was read whole; close any other."""
         if connection.reusable():
-            connection.idle_since = asyncio.get_running_loop().time()
+            connection.idle_since = connection.loop.time()
             connection.on_idle_lost = self._lost
             self._idle.append(connection)
             self._let_one_in()
@@ -112,7 +118,7 @@ class Client:
 
     def linger(self, connection: Connection) -> None:
         """Wait, beside everything else, for the end of a reply whose content is complete; then pool or close."""
-        timer = asyncio.get_running_loop().call_later(_LINGER_S, connection.abort)
+        timer = connection.loop.call_later(_LINGER_S, connection.abort)
 
         def settled(done: Connection) -> None:
             timer.cancel()
@@ -124,7 +130,7 @@ class Client:
 
     def _forget(self, connection: Connection) -> None:
         connection.abort()
-        self._open -= 1
+        self._all.discard(connection)
         self._let_one_in()
 
     def _lost(self, connection: Connection) -> None:
@@ -141,20 +147,23 @@ class Client:
                 return
 
     async def aclose(self) -> None:
-        """Close all idle connections; busy ones close as their exchanges end."""
-        while self._idle:
-            connection = self._idle.pop()
-            connection.on_idle_lost = None
-            self._forget(connection)
+        """Close every connection; exchanges still under way break off."""
+        self._idle.clear()
+        for connection in tuple(self._all):
+            connection.on_idle_lost = connection.on_complete = None
+            connection.abort()
+        self._all.clear()
+        await asyncio.sleep(0)  # the loop closes sockets in its next turn
 
 
 class Exchange:
     """One request and its reply. Leaving the context before the reply's end closes the socket at once."""
 
-    __slots__ = ("_client", "_connection", "_data", "_received", "ended", "status")
+    __slots__ = ("_client", "_connect_s", "_connection", "_data", "_received", "ended", "status")
 
-    def __init__(self, client: Client, data: bytes) -> None:
+    def __init__(self, client: Client, data: bytes, connect_s: float) -> None:
         self._client = client
+        self._connect_s = connect_s
         self._data = data
         self._connection: Connection | None = None
         self._received = 0
@@ -169,7 +178,7 @@ class Exchange:
             ProviderError: no connection, or no usable head.
         """
         client = self._client
-        self._connection = connection = await client.take()
+        self._connection = connection = await client.take(self._connect_s)
         try:
             try:
                 connection.send(self._data)
@@ -180,7 +189,7 @@ class Exchange:
                     raise
                 client.give_back(connection)
                 self._connection = None
-                self._connection = connection = await client.fresh()
+                self._connection = connection = await client.fresh(self._connect_s)
                 connection.send(self._data)
                 self.status = await connection.head()
         except BaseException:
@@ -214,6 +223,10 @@ class Exchange:
             if key == name:
                 return value.decode("latin-1")
         return ""
+
+    def received(self) -> int:
+        """Return how many bytes of the reply have arrived, head and framing included."""
+        return self._connection.received if self._connection is not None else 0
 
     async def read(self) -> bytes:
         """Return the next bytes of the body; empty at its end.

@@ -27,9 +27,7 @@ class Connection(asyncio.BufferedProtocol):
         "_buffered",
         "_complete",
         "_error",
-        "_head_bytes",
         "_keep_alive",
-        "_loop",
         "_parser",
         "_paused",
         "_read_buffer",
@@ -41,14 +39,16 @@ class Connection(asyncio.BufferedProtocol):
         "closed",
         "headers",
         "idle_since",
+        "loop",
         "on_complete",
         "on_idle_lost",
+        "received",
         "status",
         "used",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, buffer: bytearray) -> None:
-        self._loop = loop
+        self.loop = loop
         self._read_buffer = buffer
         self._read_view = memoryview(buffer)
         self._transport: asyncio.Transport | None = None
@@ -69,7 +69,8 @@ class Connection(asyncio.BufferedProtocol):
         self.headers: list[tuple[bytes, bytes]] = []
         self._body: deque[bytes] = deque()
         self._buffered = 0
-        self._head_bytes = 0
+        self.received = 0
+        """Bytes of the present reply so far, head and framing included."""
         self._complete = False
         self._until_eof = False
         self._skip = False
@@ -94,7 +95,7 @@ class Connection(asyncio.BufferedProtocol):
             # Bytes nobody asked for: the two sides no longer agree where a reply begins.
             self._fail(MalformedReply("the provider sent bytes after the end of its reply"))
             return
-        self._head_bytes += len(data)
+        self.received += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -103,7 +104,7 @@ class Connection(asyncio.BufferedProtocol):
         except httptools.HttpParserError as error:
             self._fail(MalformedReply(f"the reply is not HTTP/1.1: {error}"))
             return
-        if self.status == 0 and self._head_bytes > _MAX_HEAD_BYTES:
+        if self.status == 0 and self.received > _MAX_HEAD_BYTES:
             self._fail(MalformedReply(f"the reply's head is over {_MAX_HEAD_BYTES} bytes"))
             return
         if self._complete and self.on_complete is not None:
@@ -238,7 +239,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def untouched(self) -> bool:
         """True while not one byte of the present reply has arrived."""
-        return self.status == 0 and self._head_bytes == 0
+        return self.status == 0 and self.received == 0
 
     def abort(self) -> None:
         """Close the socket now, without waiting for the peer."""
@@ -254,7 +255,7 @@ class Connection(asyncio.BufferedProtocol):
         self._wake()
 
     async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
+        self._waiter = self.loop.create_future()
         try:
             await self._waiter
         finally:

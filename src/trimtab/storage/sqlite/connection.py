@@ -36,7 +36,7 @@ def connect(
     *,
     formats: range,
     read_only: bool = False,
-    synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
+    synchronous: Literal["OFF", "NORMAL", "FULL"] = "NORMAL",
 ) -> apsw.Connection:
     """Open an existing database file; nothing is written to one that is not ours.
 
@@ -44,7 +44,7 @@ def connect(
         path: the file.
         formats: the format numbers (PRAGMA user_version) we know; 0 is a database without any tables of ours.
         read_only: whether to open it for reading only, beside its writer.
-        synchronous: NORMAL syncs at checkpoints, FULL at every commit.
+        synchronous: OFF never syncs, NORMAL at checkpoints, FULL at every commit.
 
     Raises:
         FormatTooNew: its format is beyond `formats`.
@@ -82,7 +82,7 @@ def check_format(connection: apsw.Connection, path: Path, formats: range) -> int
     if found >= formats.stop:
         raise FormatTooNew(
             f"{path} has format {found}, and this Trimtab knows formats up to {formats.stop - 1}: a newer "
-            "Trimtab wrote it. Install that version again, or restore the backup that was made before the upgrade."
+            "Trimtab wrote it. Install that version again, or restore the backup made before the upgrade."
         )
     if found < formats.start:
         raise StorageError(f"{path} is no file of Trimtab's kind; move it out of the folder")

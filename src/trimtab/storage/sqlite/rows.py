@@ -167,17 +167,18 @@ def from_row(
     call_id = id_text(row[1])
     o = row[3:_CLOSED_AT]
     tags = _tags(o[15]) if o[15] else ()
-    before = (call_id, *o[:11], bool(o[11]), *o[12:15], tags, *o[16:21], request)
-    opened = Opened(*(*before, *o[21:25], variables, o[25]))
+    head: tuple[Any, ...] = (call_id, *o[:11], bool(o[11]), *o[12:15], tags, *o[16:21], request)
+    values: tuple[Any, ...] = (*head, *o[21:25], variables, o[25])
+    opened = Opened(*values)
     c = row[_CLOSED_AT:]
     if c[0] is None:
         return Call(opened=opened, closed=None, state=row[2], feedback=feedback)
+    parts_of_usage: tuple[Any, ...] = (*c[13:20], bool(c[20]))
     attempts = _attempts(c[12]) if c[12] else ()
+    head = (call_id, c[0], c[1], row[2], *c[2:12], attempts, Usage(*parts_of_usage), *c[21:23])
     findings = _findings(c[25]) if c[25] else ()
-    usage = Usage(*(*c[13:20], bool(c[20])))
-    before = (call_id, c[0], c[1], row[2], *c[2:12], attempts, usage, *c[21:23], bool(c[23]), bool(c[24]))
-    closed = Closed(*(*before, response, findings, *c[26:28]))
-    return Call(opened=opened, closed=closed, state=row[2], feedback=feedback)
+    values = (*head, bool(c[23]), bool(c[24]), response, findings, *c[26:28])
+    return Call(opened=opened, closed=Closed(*values), state=row[2], feedback=feedback)
 
 
 def feedback_row(given: FeedbackGiven) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import apsw
 
-from trimtab.storage.atomic import sync_folder
+from trimtab.storage.atomic import sync_file, sync_folder
 
 from .connection import connect, create_file, storage_errors, transaction
 
@@ -127,6 +127,7 @@ INDEXED: dict[str, str] = {
     "release": "release <> ''",
     "route": "route <> ''",
     "model": "model <> ''",
+    "provider": "provider <> ''",
     "project": "project <> 'default'",
 }
 """Columns with an index, the most telling first, and what an entry must fulfil: the usual value has none.
@@ -151,12 +152,13 @@ def create_day_file(path: Path) -> None:
         for leftover in (unfinished, Path(f"{unfinished}-wal"), Path(f"{unfinished}-shm")):
             leftover.unlink(missing_ok=True)
         create_file(unfinished)
-        connection = connect(unfinished, formats=range(1), synchronous="FULL")
+        connection = connect(unfinished, formats=range(1), synchronous="OFF")
         try:
             with transaction(connection):
                 _create_tables(connection)
         finally:
             connection.close()  # moves everything out of the write-ahead log
+        sync_file(unfinished)
         unfinished.rename(path)
         sync_folder(path.parent)
 

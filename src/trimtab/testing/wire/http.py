@@ -1,6 +1,6 @@
 """From an HTTP request to the steps of its reply: the fake's endpoints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -29,14 +29,6 @@ def read_ask(request: Incoming, number: int) -> Ask | WireReply:
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         return refusal(number, 400, f"We could not parse the JSON body of your request: {e}")
     return Ask(kind=kind, body=body, number=number, headers=request.headers)
-
-
-def ask_script(next_reply: Callable[[Ask], Scripted], ask: Ask) -> Scripted:
-    """Return the script's reply; a script that fails is answered with a 500 that says so."""
-    try:
-        return next_reply(ask)
-    except Exception as e:  # noqa: BLE001  (a test's function may raise anything; the client must learn of it)
-        return Scripted(status=500, error=f"the fake's script raised {type(e).__name__}: {e}")
 
 
 def scripted_reply(ask: Ask, reply: Scripted) -> WireReply:

@@ -1,0 +1,449 @@
+"""The set of processes, started for real and broken on purpose."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trimtab.serve import Running, find_running
+from trimtab.serve.runfile import Processes, read_processes
+
+PATIENCE_S = 20.0
+START = """
+import sys, json
+from pathlib import Path
+from trimtab.serve import UpOptions, up
+options = json.loads(sys.argv[1])
+sys.exit(up(UpOptions(**{k: Path(v) if k in ("data", "config") else v for k, v in options.items()})))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {patience_s} s: {what}")
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie whose parent is init's business counts as ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+class Upstream:
+    """A provider that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.go_on = threading.Event()
+        upstream = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                upstream.asked.set()
+                upstream.go_on.wait(PATIENCE_S)
+                choice = {"index": 0, "message": {"role": "assistant", "content": "done"}, "finish_reason": "stop"}
+                usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+                body = json.dumps(
+                    {"id": "c1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
+                ).encode()
+                with suppress(OSError):
+                    self.send_response(200)
+                    self.send_header("content-type", "application/json")
+                    self.send_header("content-length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def close(self) -> None:
+        self.go_on.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+class House:
+    """One running Trimtab."""
+
+    def __init__(self, data: Path, *, env: dict[str, str] | None = None, **options: Any) -> None:
+        self.data = data
+        self.log_file = data.parent / f"log-{time.monotonic_ns()}"
+        self.port = options.setdefault("port", free_port())
+        self.console_port = options.setdefault("console_port", free_port())
+        options["data"] = str(data)
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START, json.dumps(options)],
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=data.parent,
+                env={**os.environ, "OPENAI_API_KEY": "sk-none", **(env or {})},
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def wait_until_up(self) -> "House":
+        until(lambda: "Trimtab is up" in self.log or self.process.poll() is not None, "up")
+        assert self.process.poll() is None, self.log
+        return self
+
+    def processes(self) -> Processes:
+        found = read_processes(self.data / "run")
+        assert found is not None
+        return found
+
+    def pid(self, name: str) -> int:
+        return next(c.pid for c in self.processes().children if c.name == name)
+
+    def running(self) -> Running:
+        found = find_running(self.data)
+        assert found is not None
+        return found
+
+    def request(
+        self, method: str, path: str, body: Any = None, *, admin: bool = False, key: str = ""
+    ) -> tuple[int, Any]:
+        port = self.console_port if admin else self.port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        token = self.running().token if admin else key
+        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            reply = connection.getresponse()
+            raw = reply.read()
+            return reply.status, json.loads(raw) if raw[:1] in (b"{", b"[") else raw.decode()
+        finally:
+            connection.close()
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., House]]:
+    """Start houses; end whatever is left of them, and insist that nothing is."""
+    houses: list[House] = []
+
+    def begin(**options: Any) -> House:
+        house = House(options.pop("data", tmp_path / "data"), **options)
+        houses.append(house)
+        return house
+
+    yield begin
+    pids: set[int] = set()
+    for house in houses:
+        found = read_processes(house.data / "run")
+        pids |= set(found.all()) if found else set()
+        house.stop()
+    for pid in pids:
+        until(lambda pid=pid: is_gone(pid), f"process {pid} is gone")
+
+
+@contextmanager
+def upstream() -> Iterator[Upstream]:
+    made = Upstream()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+CHAT = {"model": "openai/m", "messages": [{"role": "user", "content": "x"}]}
+
+
+def test_it_starts_answers_and_ends_in_order(start: Callable[..., House]) -> None:
+    house = start(workers=2).wait_until_up()
+    assert house.request("GET", "/healthz")[0] == 200
+    status, health = house.request("GET", "/api/v1/health", admin=True)
+    assert status == 200
+    assert health["status"] == "ok"
+    assert set(health["workers"]) == {"worker-1", "worker-2"}
+    assert set(health["workers"].values()) == {health["generation"]}
+    titles = {Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0") for pid in house.processes().all()}
+    assert titles == {
+        f"trimtab: {name}".encode() for name in ("supervisor", "recorder", "control", "worker 1", "worker 2")
+    }
+    for path in (house.data, *house.data.rglob("*")):
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), f"{path} has mode {mode:o}"
+    pids = house.processes().all()
+    assert house.stop() == 0
+    assert all(is_gone(pid) for pid in pids)
+    assert find_running(house.data) is None
+    assert list((house.data / "run").iterdir()) == []
+
+
+def test_every_child_that_is_killed_is_started_again(start: Callable[..., House]) -> None:
+    house = start().wait_until_up()
+    for name in ("worker-1", "recorder", "control"):
+        old = house.pid(name)
+        os.kill(old, signal.SIGKILL)
+
+        def is_back(name: str = name, old: int = old) -> bool:
+            child = next(c for c in house.processes().children if c.name == name)
+            return child.ready and child.pid not in (0, old)
+
+        until(is_back, f"{name} is back")
+        assert house.request("GET", "/healthz")[0] == 200
+    until(lambda: house.request("GET", "/api/v1/health", admin=True)[1]["status"] == "ok", "all is well again")
+    restarts = {c.name: c.restarts for c in house.processes().children if c.name != "model"}
+    assert restarts == {"worker-1": 1, "recorder": 1, "control": 1}
+    assert house.stop() == 0
+
+
+def test_no_connection_is_refused_while_the_only_worker_is_started_again(start: Callable[..., House]) -> None:
+    house = start().wait_until_up()
+    for _ in range(3):
+        os.kill(house.pid("worker-1"), signal.SIGKILL)
+        # At once: whoever comes now waits in the socket's queue, which the supervisor holds open.
+        assert house.request("GET", "/healthz")[0] == 200
+        until(lambda: all(c.ready for c in house.processes().children if c.name != "model"), "ready")
+    assert house.stop() == 0
+
+
+def test_when_the_supervisor_is_killed_all_end_and_the_next_start_is_clean(start: Callable[..., House]) -> None:
+    house = start(workers=2).wait_until_up()
+    pids = house.processes().all()
+    house.process.kill()
+    house.process.wait()
+    for pid in pids:
+        until(lambda pid=pid: is_gone(pid), f"{pid} is gone", 5.0)
+    assert find_running(house.data) is None
+    again = start(data=house.data, port=house.port, console_port=house.console_port).wait_until_up()
+    assert again.request("GET", "/healthz")[0] == 200
+    assert again.stop() == 0
+
+
+def test_a_start_right_after_a_kill_waits_for_the_old_processes(start: Callable[..., House]) -> None:
+    house = start().wait_until_up()
+    house.process.kill()
+    again = start(data=house.data, port=house.port, console_port=house.console_port).wait_until_up()
+    house.process.wait()
+    assert again.stop() == 0
+
+
+def test_all_killed_at_once_leaves_a_folder_that_starts(start: Callable[..., House]) -> None:
+    house = start().wait_until_up()
+    for pid in house.processes().all():
+        os.kill(pid, signal.SIGKILL)
+    house.process.wait()
+    again = start(data=house.data, port=house.port, console_port=house.console_port).wait_until_up()
+    assert again.request("GET", "/healthz")[0] == 200
+    assert again.stop() == 0
+
+
+def test_a_second_start_on_the_same_folder_is_refused_with_the_pids(start: Callable[..., House]) -> None:
+    house = start().wait_until_up()
+    other = start(data=house.data)
+    assert other.process.wait(PATIENCE_S) == 3
+    assert "is running already" in other.log
+    assert str(house.process.pid) in other.log
+    assert f":{house.port}" in other.log
+    assert house.request("GET", "/healthz")[0] == 200
+    assert house.stop() == 0
+
+
+@pytest.mark.parametrize("option", ["port", "console_port"])
+def test_a_port_in_use_is_named(start: Callable[..., House], option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        house = start(**{option: port})
+        assert house.process.wait(PATIENCE_S) == 3
+    assert str(port) in house.log
+    assert f"--{option.replace('_', '-')}" in house.log
+    assert "Traceback" not in house.log
+
+
+def test_sigterm_lets_open_calls_finish(start: Callable[..., House]) -> None:
+    with upstream() as provider:
+        house = start(env={"OPENAI_BASE_URL": provider.url}).wait_until_up()
+        answers: list[tuple[int, Any]] = []
+        caller = threading.Thread(target=lambda: answers.append(house.request("POST", "/v1/chat/completions", CHAT)))
+        caller.start()
+        assert provider.asked.wait(PATIENCE_S)
+        worker = house.pid("worker-1")
+        house.process.send_signal(signal.SIGTERM)
+
+        def refuses() -> bool:
+            with suppress(ConnectionError), socket.create_connection(("127.0.0.1", house.port), 1):
+                return False
+            return True
+
+        until(refuses, "new connections are refused")
+        assert not is_gone(worker)
+        provider.go_on.set()
+        caller.join(PATIENCE_S)
+        assert house.process.wait(PATIENCE_S) == 0
+        status, body = answers[0]
+        assert (status, body["choices"][0]["message"]["content"]) == (200, "done")
+
+
+def test_calls_open_after_the_drain_are_cut_and_recorded(start: Callable[..., House], tmp_path: Path) -> None:
+    config = tmp_path / "trimtab.toml"
+    config.write_text("[gateway]\ndrain_s = 0.3\n")
+    with upstream() as provider:
+        house = start(config=str(config), env={"OPENAI_BASE_URL": provider.url}).wait_until_up()
+
+        def call() -> None:
+            with suppress(OSError, http.client.HTTPException):
+                house.request("POST", "/v1/chat/completions", CHAT)
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        assert provider.asked.wait(PATIENCE_S)
+        began = time.monotonic()
+        assert house.stop() == 0
+        assert time.monotonic() - began < 10
+        caller.join(PATIENCE_S)
+    from trimtab.serve import open_local
+    from trimtab.storage import CallQuery
+
+    with open_local(house.data) as local:
+        (found,) = local.calls.find(CallQuery())
+    assert found.state in ("cancelled", "error")
+
+
+def test_a_second_signal_ends_everything_at_once(start: Callable[..., House]) -> None:
+    with upstream() as provider:
+        house = start(env={"OPENAI_BASE_URL": provider.url}).wait_until_up()
+
+        def call() -> None:
+            with suppress(OSError, http.client.HTTPException):
+                house.request("POST", "/v1/chat/completions", CHAT)
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        assert provider.asked.wait(PATIENCE_S)
+        pids = house.processes().all()
+        house.process.send_signal(signal.SIGINT)
+        until(lambda: "stopping" in house.log, "stopping")
+        house.process.send_signal(signal.SIGINT)
+        assert house.process.wait(5.0) == 3
+        assert all(is_gone(pid) for pid in pids)
+        caller.join(PATIENCE_S)
+
+
+def test_a_bad_configuration_is_refused_at_the_start(start: Callable[..., House], tmp_path: Path) -> None:
+    config = tmp_path / "bad.toml"
+    for text, said in (
+        ("[gateway]\nprot = 1\n", "gateway.prot"),
+        ('[providers.x]\nkind = "nonesuch"\n', "nonesuch"),
+        ('[data]\npayload = "masked"\n', "masked"),
+    ):
+        config.write_text(text)
+        house = start(config=str(config))
+        assert house.process.wait(PATIENCE_S) == 2, house.log
+        assert said in house.log
+        assert "Traceback" not in house.log
+
+
+def test_a_reload_swaps_a_good_file_and_refuses_a_bad_one(start: Callable[..., House], tmp_path: Path) -> None:
+    config = tmp_path / "trimtab.toml"
+    config.write_text("[access]\nopen = true\n")
+    house = start(config=str(config), workers=2).wait_until_up()
+    before = house.request("GET", "/api/v1/health", admin=True)[1]["generation"]
+    assert house.request("GET", "/v1/models")[0] == 200
+
+    config.write_text("[access]\nopne = false\n")
+    house.process.send_signal(signal.SIGHUP)
+    until(lambda: "did you mean 'open'" in house.log, "the refusal is explained")
+    status, refused = house.request("POST", "/api/v1/reload", admin=True)
+    assert (status, refused["error"]["code"]) == (500, "config_invalid")
+    assert house.request("GET", "/api/v1/health", admin=True)[1]["generation"] == before
+    assert house.request("GET", "/v1/models")[0] == 200
+
+    config.write_text("[access]\nopen = false\n[gateway]\nworkers = 3\n")
+    status, published = house.request("POST", "/api/v1/reload", admin=True)
+    assert (status, published["obeyed"]) == (200, True)
+    assert published["generation"] > before
+    assert "[gateway]" in published["notes"][0]
+    # Both workers obey: connections are spread over them.
+    assert {house.request("GET", "/v1/models")[0] for _ in range(8)} == {401}
+
+    # A control process that finds a broken file when it is started again goes on with what was published.
+    config.write_text("nonsense")
+    old = house.pid("control")
+    os.kill(old, signal.SIGKILL)
+    until(lambda: house.pid("control") not in (0, old) and find_running(house.data), "control is back")
+    until(lambda: all(c.ready for c in house.processes().children if c.name != "model"), "ready")
+    assert house.request("GET", "/v1/models")[0] == 401
+    assert house.request("POST", "/api/v1/keys", {"name": "k"}, admin=True)[0] == 201
+    assert house.stop() == 0
+
+
+def test_a_key_is_obeyed_by_all_workers_when_its_making_returns(start: Callable[..., House], tmp_path: Path) -> None:
+    config = tmp_path / "trimtab.toml"
+    config.write_text("[access]\nopen = false\n")
+    house = start(config=str(config), workers=2).wait_until_up()
+    assert house.request("GET", "/v1/models")[0] == 401
+    for _ in range(3):
+        status, made = house.request("POST", "/api/v1/keys", {"name": "app"}, admin=True)
+        assert (status, made["published"]["obeyed"]) == (201, True)
+        assert {house.request("GET", "/v1/models", key=made["key"])[0] for _ in range(8)} == {200}
+        status, gone = house.request("DELETE", f"/api/v1/keys/{made['id']}", admin=True)
+        assert (status, gone["published"]["obeyed"]) == (200, True)
+        assert {house.request("GET", "/v1/models", key=made["key"])[0] for _ in range(8)} == {401}
+    assert made["key"] not in house.log
+    stored = b"".join(p.read_bytes() for p in house.data.rglob("*") if p.is_file())
+    assert made["key"].encode() not in stored
+    assert house.stop() == 0
+
+
+def test_nothing_but_the_token_opens_the_admin_api(start: Callable[..., House]) -> None:
+    house = start().wait_until_up()
+    connection = http.client.HTTPConnection("127.0.0.1", house.console_port, timeout=PATIENCE_S)
+    token = {"authorization": f"Bearer {house.running().token}"}
+    for headers, expected in (
+        ({}, 401),
+        ({"authorization": "Bearer wrong"}, 401),
+        (token | {"origin": "https://evil.example"}, 403),
+        (token | {"host": "evil.example"}, 403),
+        (token, 200),
+    ):
+        connection.request("GET", "/api/v1/keys", headers=headers)
+        reply = connection.getresponse()
+        reply.read()
+        assert reply.status == expected, headers
+    connection.close()
+    assert house.stop() == 0

@@ -1,0 +1,179 @@
+"""`app.db`: its migrations, backups and refusals."""
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from trimtab.storage.sqlite import open_app_store
+from trimtab.storage.sqlite.connection import connect
+from trimtab.storage.sqlite.migrations import MIGRATIONS, Migration, create_tables, migrate
+from trimtab.types import FormatTooNew, KeySpec, Project, Release, StorageError
+
+
+class StoppedClock:
+    def now_us(self) -> int:
+        return 1_790_078_400_000_000
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def add_colour(connection: apsw.Connection) -> None:
+    connection.execute("ALTER TABLE project ADD COLUMN colour TEXT")
+
+
+def break_half_way(connection: apsw.Connection) -> None:
+    connection.execute("CREATE TABLE half (x)")
+    connection.execute("INSERT INTO nowhere VALUES (1)")
+
+
+def open_raw(path: Path) -> apsw.Connection:
+    return connect(path, formats=range(10), synchronous="FULL")
+
+
+def tables(path: Path) -> set[str]:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    finally:
+        connection.close()
+
+
+def test_the_file_is_private_and_new_ones_need_no_backup(tmp_path: Path) -> None:
+    store = open_app_store(tmp_path / "data" / "app.db")
+    store.put_setting("a", "b")
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "data").iterdir()} == {0o600}
+    store.close()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["app.db"]
+    open_app_store(tmp_path / "data" / "app.db").close()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["app.db"]
+
+
+def test_a_migration_makes_a_backup_first_that_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    store = open_app_store(path)
+    store.put_project(Project(name="acme"))
+    store.close()
+    connection = open_raw(path)
+    backup = migrate(connection, path, (*MIGRATIONS, Migration("add colour", add_colour)), StoppedClock())
+    assert connection.pragma("user_version") == 2
+    assert connection.execute("SELECT name, colour FROM project").fetchall() == [("acme", None)]
+    connection.close()
+    assert backup == tmp_path / "app.db.bak-1-20260922T120000Z"
+    assert backup.stat().st_mode & 0o777 == 0o600
+    backup.rename(path)
+    store = open_app_store(path)
+    assert [project.name for project in store.projects()] == ["default", "acme"]
+    store.close()
+
+
+def test_two_backups_of_one_second_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    open_app_store(path).close()
+    connection = open_raw(path)
+    steps = [*MIGRATIONS]
+    for number in range(2):
+        connection.pragma("user_version", 1)
+        steps.append(Migration("nothing", lambda _: None))
+        migrate(connection, path, steps, StoppedClock())
+        assert len(list(tmp_path.glob("app.db.bak-1-*"))) == number + 1
+    connection.close()
+
+
+def test_a_failing_migration_undoes_itself_and_names_the_backup(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    open_app_store(path).close()
+    before = tables(path)
+    steps = (*MIGRATIONS, Migration("add colour", add_colour), Migration("break", break_half_way))
+    connection = open_raw(path)
+    with pytest.raises(
+        StorageError, match=r"migration 3 \(break\) failed: .*nowhere.* version 2; .*app.db.bak-1-2026"
+    ):
+        migrate(connection, path, steps, StoppedClock())
+    assert connection.pragma("user_version") == 2
+    connection.close()
+    assert tables(path) == before
+    backup = next(tmp_path.glob("app.db.bak-1-*"))
+    assert tables(backup) == before
+
+
+def test_a_failing_first_migration_leaves_an_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    path.touch()
+    connection = open_raw(path)
+    with pytest.raises(StorageError, match="it was new and holds nothing"):
+        migrate(connection, path, (Migration("break", break_half_way),), StoppedClock())
+    connection.close()
+    assert tables(path) == set()
+
+
+def test_a_released_migration_has_not_changed() -> None:
+    connection = apsw.Connection(":memory:")
+    create_tables(connection)
+    found = {
+        row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
+    }
+    assert found == {
+        "project", "key", "release", "move", "move_route", "move_release", "channel", "setting", "counter",
+    }  # fmt: skip
+    assert [step.name for step in MIGRATIONS] == ["create tables"]
+
+
+def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    store = open_app_store(path)
+    store.close()
+    connection = open_raw(path)
+    connection.pragma("user_version", 7)
+    connection.close()
+    content = path.read_bytes()
+    with pytest.raises(
+        FormatTooNew, match=r"app.db has format 7, .* up to 1: a newer Trimtab .*Install that version"
+    ):
+        open_app_store(path)
+    assert path.read_bytes() == content
+    assert [found.name for found in tmp_path.iterdir()] == ["app.db"]
+
+
+def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    path.write_bytes(b"precious notes " * 500)
+    with pytest.raises(StorageError, match=r"app.db is damaged"):
+        open_app_store(path)
+    assert path.read_bytes() == b"precious notes " * 500
+
+
+def test_a_damaged_row_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    store = open_app_store(path)
+    release_id = store.put_release(Release(model="a/b"))
+    connection = open_raw(path)
+    connection.execute("UPDATE release SET body = x'ff'")
+    connection.close()
+    with pytest.raises(StorageError, match=r"app.db holds a damaged Release"):
+        store.release(release_id)
+    store.close()
+
+
+def test_a_key_is_kept_as_its_hash_only(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    store = open_app_store(path)
+    store.add_key(KeySpec(id="key_1", sha256="d" * 64))
+    with pytest.raises(StorageError) as caught:
+        store.add_key(KeySpec(id="key_2", sha256="d" * 64))
+    store.close()
+    assert "d" * 64 not in str(caught.value)
+    connection = open_raw(path)
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(key)")]
+    connection.close()
+    assert columns == ["id", "sha256", "name", "project", "payload", "created_us", "revoked"]
+
+
+def test_a_default_project_can_be_changed(tmp_path: Path) -> None:
+    store = open_app_store(tmp_path / "app.db")
+    store.put_project(Project(payload="none"))
+    assert store.projects() == [Project(payload="none")]
+    store.close()
+    with pytest.raises(StorageError):
+        store.projects()
