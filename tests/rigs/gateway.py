@@ -94,7 +94,11 @@ class GatewayRig:
         reader = LogReader(self.folder / "log")
         reader.refresh()
         try:
-            return [framed.record for segment in reader.segments.values() for framed in segment.read()]
+            records = []
+            for segment in reader.segments.values():
+                while pieces := segment.read():
+                    records.extend(framed.record for framed in pieces)
+            return records
         finally:
             reader.close()
 

@@ -48,7 +48,9 @@ def reference_page() -> str:
     """Return docs/reference/cli.md: a test holds the file to it."""
     from cyclopts.docs.markdown import generate_markdown_docs
 
-    page = generate_markdown_docs(build_app(whole=True), generate_toc=False, no_root_title=True, heading_level=2)
+    page = generate_markdown_docs(
+        build_app(whole=True), generate_toc=False, no_root_title=True, heading_level=2
+    )
     return f"{_HEAD}\n{page.replace('```console', '```text').strip()}\n"
 
 

@@ -40,6 +40,7 @@ dir = ".trimtab"
 # Another model: a GGUF file, or any OpenAI-compatible server.
 # model_path = "models/some-model.gguf"
 # url = "http://127.0.0.1:11434/v1"
+# model = "llama3.2"
 
 # A provider. Applications then call "openai/gpt-4o-mini". Its key is read from the environment when used.
 # Without any [providers] table, OPENAI_API_KEY and OPENAI_BASE_URL in the environment make this one.

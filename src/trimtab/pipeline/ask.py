@@ -14,6 +14,7 @@ _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 _flag = msgspec.json.Decoder(bool).decode
 _object = msgspec.json.Decoder(dict[str, Any]).decode
+_NULL = msgspec.Raw(b"null")
 _TRUE = msgspec.Raw(b'{"include_usage":true}')
 _NOT_PARAMETERS = frozenset(
     {"model", "messages", "input", "stream", "stream_options", "user", "safety_identifier", "metadata"}
@@ -85,7 +86,7 @@ def parse(ask: Ask) -> Parsed:
 
 def _field(fields: dict[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Raw], Any], expected: str) -> Any:
     raw = fields.get(name)
-    if raw is None or raw == b"null":
+    if raw is None or raw == _NULL:
         return None
     try:
         return decode(raw)

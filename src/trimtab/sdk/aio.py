@@ -228,6 +228,7 @@ class AsyncStream:
                 async for chunk in reply.chunks():
                     for data in parser.feed(chunk):
                         if data == b"[DONE]":
+                            reply.ended = True
                             self._answer = build_answer(parts.completion(), reply.headers)
                             return
                         piece = parts.add(_chunk(data, call_id, parts))

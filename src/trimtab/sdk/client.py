@@ -29,7 +29,7 @@ class Client:
         self._async = AsyncClient(
             base_url, api_key, model=model, timeout_s=timeout_s, retry=retry, transport=transport
         )
-        self._portal = Portal()
+        self._portal = Portal(self._async.aclose)
 
     def generate(
         self,
@@ -74,7 +74,6 @@ class Client:
 
     def close(self) -> None:
         """Close connections and end the thread; a further call starts both again."""
-        self._portal.run(self._async.aclose())
         self._portal.close()
 
     def __enter__(self) -> Self:

@@ -8,6 +8,8 @@ ApiError                  the gateway answered with an error
 └── StreamBroken          stream_cut, or the code in the stream: it began, and did not end as it should
 """
 
+import math
+import time
 from email.utils import parsedate_to_datetime
 
 import msgspec
@@ -142,18 +144,16 @@ def error_text(body: bytes) -> tuple[str, str]:
 def retry_after_s(value: str, now_s: float | None = None) -> float | None:
     """Return a Retry-After header in seconds from now; None for none (RFC 9110, section 10.2.3)."""
     try:
-        return max(float(value), 0.0)
+        seconds = float(value)
     except ValueError:
         pass
+    else:
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
     try:
         at = parsedate_to_datetime(value).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    if now_s is None:
-        import time
-
-        now_s = time.time()
-    return max(at - now_s, 0.0)
+    return max(at - (time.time() if now_s is None else now_s), 0.0)
 
 
 def may_repeat(error: ApiError, *, idempotent: bool) -> bool:

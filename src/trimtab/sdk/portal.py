@@ -1,23 +1,32 @@
 """Runs coroutines for callers without an event loop, on a thread of its own."""
 
 import asyncio
+import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_END_S = 5.0
+"""Longest wait for the loop to end."""
 
 
 class Portal:
     """One event loop on a daemon thread, started at the first call.
 
-    pyreqwest has a synchronous client too, but while it waits, Ctrl-C is not heard, and at its end the
-    process may abort. A thread waiting here hears it, and the call is cancelled.
+    A thread that waits here hears Ctrl-C, and the call is cancelled then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Make a portal; no thread is started.
+
+        Args:
+            at_end: run in the loop before it stops: on `close`, when the portal is gone, or at exit.
+        """
+        self._at_end = at_end
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: weakref.finalize[..., Any] | None = None
@@ -34,7 +43,7 @@ class Portal:
     def close(self) -> None:
         """Stop the loop; a later call starts another."""
         with self._lock:
-            if self._stop is not None and self._pid == os.getpid():
+            if self._stop is not None:
                 self._stop()
             self._loop = self._stop = None
 
@@ -47,7 +56,7 @@ class Portal:
                 thread.start()
                 if self._stop is not None:
                     self._stop.detach()
-                self._stop = weakref.finalize(self, _end, loop, thread)
+                self._stop = weakref.finalize(self, _end, os.getpid(), loop, thread, self._at_end)
                 self._loop, self._pid = loop, os.getpid()
             return self._loop
 
@@ -61,6 +70,18 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+def _end(
+    pid: int,
+    loop: asyncio.AbstractEventLoop,
+    thread: threading.Thread,
+    at_end: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    if os.getpid() != pid:
+        return  # a forked child: the thread is the parent's
+    if threading.current_thread() is thread:  # the last reference went in the loop itself
+        loop.call_soon(loop.stop)
+        return
+    with contextlib.suppress(TimeoutError):
+        asyncio.run_coroutine_threadsafe(at_end(), loop).result(_END_S)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(timeout=5)
+    thread.join(_END_S)

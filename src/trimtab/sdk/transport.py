@@ -1,23 +1,25 @@
 """How requests reach a gateway: the port, and its implementation over HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from trimtab import __version__
+from trimtab.types import ConnectFailed, ConnectTimeout, MalformedReply, ProviderError, TlsFailed
 
-from .errors import ApiError, CallTimedOut, GatewayLost, GatewayUnreachable
+from .errors import ApiError, CallTimedOut, GatewayLost, GatewayUnreachable, MalformedAnswer
 
 if TYPE_CHECKING:
-    from pyreqwest.client import Client as HttpClient
-    from pyreqwest.exceptions import RequestError
-    from pyreqwest.response import Response
+    from trimtab.providers.transport import Client as HttpClient
+    from trimtab.providers.transport import Exchange
 
 CONNECT_TIMEOUT_S = 5.0
+
+MAX_REPLY_BYTES = 1 << 30
+"""The gateway has its own limit; this one only keeps a stranger from filling the memory."""
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +40,8 @@ class HttpReply(Protocol):
     status: int
     headers: dict[str, str]
     """Names in lower case."""
+    ended: bool
+    """Set by the reader once the content says that nothing follows; leaving then abandons nothing."""
 
     async def read(self) -> bytes:
         """Return the whole body.
@@ -75,14 +79,25 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """The transport over HTTP/1.1, with pooled connections. Bound to the event loop that uses it first."""
+    """The transport over HTTP/1.1: pooled connections, no redirects, no proxy but the one given."""
 
-    __slots__ = ("_api_key", "_base_url", "_client")
+    __slots__ = ("_api_key", "_base_url", "_ca_file", "_client", "_loop", "_proxy")
 
-    def __init__(self, base_url: str, api_key: str = "") -> None:
+    def __init__(self, base_url: str, api_key: str = "", *, proxy: str = "", ca_file: str = "") -> None:
+        """Make a transport; nothing is sent.
+
+        Args:
+            base_url: the gateway's address with `/v1`.
+            api_key: sent as a bearer token; empty for none.
+            proxy: `http://host:port`; empty for none. Environment variables are not read.
+            ca_file: PEM certificates to trust in place of the system's; empty for the system's.
+        """
         self._base_url = base_url
         self._api_key = api_key
+        self._proxy = proxy
+        self._ca_file = ca_file
         self._client: HttpClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
         return f"HttpTransport({self._base_url!r})"
@@ -90,102 +105,89 @@ class HttpTransport:
     @asynccontextmanager
     async def open(self, request: HttpRequest) -> AsyncIterator[HttpReply]:
         """Send a request; see `Transport.open`."""
-        from pyreqwest.exceptions import RequestError
-
-        builder = self._http().request(request.method, self._base_url + request.path)
-        builder = builder.timeout(timedelta(seconds=max(request.timeout_s, 0.001)))
-        if self._api_key:
-            builder = builder.header("authorization", f"Bearer {self._api_key}", is_sensitive=True)
-        if request.body:
-            builder = builder.header("content-type", "application/json").body_bytes(request.body)
-        # Without a limit of 1, the whole stream is buffered before the first byte is handed on.
-        call = builder.streamed_read_buffer_limit(1).build_streamed()
+        deadline = asyncio.get_running_loop().time() + request.timeout_s
+        exchange = self._http().request(request.method, request.path, request.body)
         try:
-            response = await call.__aenter__()
-        except RequestError as error:
+            async with asyncio.timeout_at(deadline):
+                await exchange.__aenter__()
+        except (ProviderError, TimeoutError) as error:
             raise self._no_reply(error) from None
+        reply = _Reply(exchange, deadline)
         try:
-            yield _Reply(response)
+            yield reply
         finally:
-            await call.__aexit__(None, None, None)
+            exchange.ended = reply.ended
+            await exchange.__aexit__(None, None, None)
 
     async def aclose(self) -> None:
         """Close pooled connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None and self._loop is asyncio.get_running_loop():
+            await client.aclose()
 
     def _http(self) -> "HttpClient":
-        if self._client is None:
-            self._client = _make_client(self._base_url)
+        loop = asyncio.get_running_loop()
+        # Connections belong to the loop that opened them: another loop, or a forked child, starts anew.
+        if self._client is None or self._loop is not loop:
+            from trimtab.providers.transport import Client, ClientOptions
+
+            headers = [("User-Agent", f"trimtab-python/{__version__}")]
+            if self._api_key:
+                headers.append(("Authorization", f"Bearer {self._api_key}"))
+            options = ClientOptions(
+                base_url=self._base_url,
+                what="gateway",
+                connect_s=CONNECT_TIMEOUT_S,
+                proxy=self._proxy,
+                ca_file=self._ca_file,
+                headers=tuple(headers),
+                max_reply_bytes=MAX_REPLY_BYTES,
+            )
+            self._client, self._loop = Client(options), loop
         return self._client
 
-    def _no_reply(self, error: "RequestError") -> ApiError:
-        """Tell apart what the library does not: only `client error (Connect)` means nothing was sent."""
-        causes = [cause["message"] for cause in error.details["causes"] or ()]
-        last = causes[-1] if causes else error.message
-        if "client error (Connect)" in causes:
-            return GatewayUnreachable(
-                f"no gateway answers at {self._base_url}: {last}; is it running? (`trimtab up` starts one)"
-            )
+    def _no_reply(self, error: Exception) -> ApiError:
         if isinstance(error, TimeoutError):
             return CallTimedOut(f"no answer from {self._base_url} in time; pass a longer `timeout_s`")
-        return GatewayLost(f"the connection to {self._base_url} broke before the answer: {last}")
+        if isinstance(error, ConnectFailed | ConnectTimeout):
+            return GatewayUnreachable(f"{error}; is a gateway running? (`trimtab up` starts one)")
+        if isinstance(error, TlsFailed):
+            return GatewayUnreachable(str(error), retryable=False)
+        if isinstance(error, MalformedReply):
+            return MalformedAnswer(f"what answers at {self._base_url} is no HTTP server: {error}")
+        return GatewayLost(f"the connection to {self._base_url} broke before the answer: {error}")
 
 
 class _Reply:
-    """A reply of pyreqwest's."""
+    """A reply over HTTP."""
 
-    __slots__ = ("_response", "headers", "status")
+    __slots__ = ("_deadline", "_exchange", "ended", "headers", "status")
 
-    def __init__(self, response: "Response") -> None:
-        self._response = response
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+    def __init__(self, exchange: "Exchange", deadline: float) -> None:
+        self._exchange = exchange
+        self._deadline = deadline
+        self.ended = False
+        self.status = exchange.status
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers}
 
     async def read(self) -> bytes:
         return b"".join([chunk async for chunk in self.chunks()])
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        from pyreqwest.exceptions import RequestError
-
-        reader = self._response.body_reader
         while True:
             try:
-                chunk = await reader.read_chunk()
-            except RequestError as error:
-                raise _cut(error, self.headers) from None
-            if chunk is None:
+                async with asyncio.timeout_at(self._deadline):
+                    chunk = await self._exchange.read()
+            except (ProviderError, TimeoutError) as error:
+                raise self._cut(error) from None
+            if not chunk:
                 return
-            yield bytes(chunk)
+            yield chunk
 
-
-def _cut(error: "RequestError", headers: dict[str, str]) -> ApiError:
-    call_id = headers.get("x-trimtab-call-id", "")
-    if isinstance(error, TimeoutError):
-        return CallTimedOut("the answer was not complete in time; pass a longer `timeout_s`", call_id=call_id)
-    return GatewayLost("the connection broke in the middle of the answer", call_id=call_id)
-
-
-def _make_client(base_url: str) -> "HttpClient":
-    """The SDK's one factory of HTTP clients."""
-    # The providers' factory is for upstreams, with the gateway's deadlines and proxies; an application's
-    # client needs neither, and must import no provider.
-    from pyreqwest.client import ClientBuilder
-
-    builder: Any = (
-        ClientBuilder()
-        .user_agent(f"trimtab-python/{__version__}")
-        .follow_redirects(enable=False)
-        .referer(enable=False)
-        .http1_only()
-        .connect_timeout(timedelta(seconds=CONNECT_TIMEOUT_S))
-    )
-    if _is_loopback(urlsplit(base_url).hostname or ""):
-        builder = builder.no_proxy()
-    client: HttpClient = builder.build()
-    return client
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+    def _cut(self, error: Exception) -> ApiError:
+        call_id = self.headers.get("x-trimtab-call-id", "")
+        if isinstance(error, TimeoutError):
+            return CallTimedOut(
+                "the answer was not complete in time; pass a longer `timeout_s`", call_id=call_id
+            )
+        return GatewayLost(f"the connection broke in the middle of the answer: {error}", call_id=call_id)

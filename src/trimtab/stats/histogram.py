@@ -1,7 +1,7 @@
 """A histogram with logarithmic buckets: quantiles of latencies to ±9 %, mergeable, some tens of bytes."""
 
 import math
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Self
 
 import msgspec
@@ -70,10 +70,9 @@ class LogHistogram:
         if not total:
             return None
         rank = max(1, math.ceil(q * total))
-        for bucket in sorted(self._counts):
-            rank -= self._counts[bucket]
-            if rank <= 0:
-                break
+        buckets = sorted(self._counts)
+        reached = accumulate(self._counts[bucket] for bucket in buckets)
+        bucket = next(bucket for bucket, below in zip(buckets, reached, strict=True) if below >= rank)
         return float(2.0 ** ((bucket + 0.5) / BUCKETS_PER_OCTAVE))
 
     def pack(self) -> bytes:

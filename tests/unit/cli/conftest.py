@@ -1,4 +1,4 @@
-"""What the tests of the command line share: a clean place, calls in a real store, the real admin API on a socket."""
+"""What these tests share: a clean place, calls in a real store, the real admin API on a socket."""
 
 import asyncio
 import os
@@ -61,18 +61,57 @@ def _make_call(n: int = 0, *, words: str = "hello", closed: bool = True, **chang
     at_us = START_US + n * 1_000_000
     request = {"model": "openai/m", "messages": [{"role": "user", "content": words}]}
     opened = Opened(
-        new_id(at_us // 1000), at_us, "default", "live", "chat", "", "", "rel_x", "", "m", "openai/m", "", False, "",
-        "", "", (), "tests", "", "", "", "full", msgspec.json.encode(request),
-    )  # fmt: skip
+        id=new_id(at_us // 1000),
+        opened_us=at_us,
+        project="default",
+        purpose="live",
+        kind="chat",
+        route="",
+        channel="",
+        release="rel_x",
+        arm="",
+        model_asked="m",
+        model="openai/m",
+        params_hash="",
+        stream=False,
+        key="",
+        session="",
+        user="",
+        tags=(),
+        client="tests",
+        trace_parent="",
+        parent_call="",
+        replay_of="",
+        payload="full",
+        request=msgspec.json.encode(request),
+    )
     answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "so it is"}}]}
     end = Closed(
-        opened.id, at_us + 42_000, 9000, "ok", 200, "", "", "openai/m", "m-1", "openai", "resp-1", "req-1", "",
-        "stop", (Attempt("openai/m", 0, 9000, "", 200),), Usage(5, 7), 24750, "2026-11", False, False,
-        msgspec.json.encode(answer),
-    )  # fmt: skip
+        id=opened.id,
+        closed_us=at_us + 42_000,
+        first_byte_us=9000,
+        state="ok",
+        status=200,
+        error_code="",
+        error_message="",
+        model="openai/m",
+        model_served="m-1",
+        provider="openai",
+        provider_response_id="resp-1",
+        provider_request_id="req-1",
+        fingerprint="",
+        finish_reason="stop",
+        attempts=(Attempt("openai/m", 0, 9000, "", 200),),
+        usage=Usage(5, 7),
+        cost_nusd=24750,
+        price_version="2026-11",
+        degraded=False,
+        cache_hit=False,
+        response=msgspec.json.encode(answer),
+    )
     names = set(changes)
     opened = msgspec.structs.replace(opened, **{k: changes[k] for k in names & set(Opened.__struct_fields__)})
-    end = msgspec.structs.replace(end, **{k: changes[k] for k in names - set(Opened.__struct_fields__)})
+    end = msgspec.structs.replace(end, **{k: changes[k] for k in names & set(Closed.__struct_fields__)})
     return Call(opened=opened, closed=end if closed else None, state=end.state if closed else "unfinished")
 
 
@@ -97,7 +136,7 @@ class StubControl:
     """The control process's port over plain lists; the API above it is the real one."""
 
     calls: list[Call] = field(default_factory=list)
-    published: Snapshot = Snapshot(generation=1)
+    published: Snapshot = field(default_factory=lambda: Snapshot(generation=1))
     held: list = field(default_factory=list)
     finds: list = field(default_factory=list)
 
@@ -137,7 +176,9 @@ def running(place: Path) -> Iterator[StubControl]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
-    write_processes(data / "run", Processes(supervisor=os.getpid(), gateway="http://127.0.0.1:9", console=url))
+    write_processes(
+        data / "run", Processes(supervisor=os.getpid(), gateway="http://127.0.0.1:9", console=url)
+    )
     write_admin(data / "run", url)
     with FolderLock(Layout(data)) as lock:
         lock.acquire()
@@ -166,7 +207,7 @@ def _handler(app) -> type[BaseHTTPRequestHandler]:
             }
             asyncio.run(app(scope, self._receive(body), self._send))
 
-        do_GET = do_POST = do_DELETE = answer  # noqa: N815
+        do_GET = do_POST = do_DELETE = answer
 
         def _receive(self, body: bytes):
             async def receive():

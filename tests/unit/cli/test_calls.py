@@ -18,7 +18,12 @@ def test_calls_are_listed_newest_first_in_aligned_columns(run, stored, make_call
     stored([make_call(n, words=f"call number {n}") for n in range(3)])
     ran = run("calls")
     lines = ran.out.splitlines()
-    assert [line.split("  ")[-1] for line in lines] == ["words", "call number 2", "call number 1", "call number 0"]
+    assert [line.split("  ")[-1] for line in lines] == [
+        "words",
+        "call number 2",
+        "call number 1",
+        "call number 0",
+    ]
     assert {line.index(word) for line, word in zip(lines[1:], ("call number",) * 3, strict=True)} == {
         lines[0].index("words")
     }
@@ -27,10 +32,8 @@ def test_calls_are_listed_newest_first_in_aligned_columns(run, stored, make_call
 
 def test_wide_characters_are_counted_by_their_width(run, stored, make_call):
     stored([make_call(0, user="x", model="prov/日本語"), make_call(1, model="prov/abcdef")])
-    _, wide, narrow = sorted(run("calls").out.splitlines(), key=lambda line: ("日" in line, line), reverse=False)[-3:]
-    assert "日本語" in narrow or "日本語" in wide
-    rows = {("日本語" in row): row for row in (wide, narrow)}
-    assert rows[True].index("5") + 3 == rows[False].index("5")  # three characters of two columns each
+    _, narrow, wide = run("calls").out.splitlines()
+    assert wide.index(" 5 ") + len("日本語") == narrow.index(" 5 ")
 
 
 def test_json_has_the_admin_apis_shape(run, stored, make_call):
@@ -47,7 +50,9 @@ def test_json_has_the_admin_apis_shape(run, stored, make_call):
 def test_a_call_comes_back_from_the_admin_apis_json_as_it_was(make_call, policy):
     kept = {"full": b'{"messages":[]}', "hash": bytes(range(32)), "none": b""}[policy]
     feedback = FeedbackGiven(new_id(), "c", 1, "default", "thumbs", 0.5, "", "good", "", "", "")
-    call = make_call(0, payload=policy, request=kept, response=kept, tags=("t",), usage=Usage(1, 2, estimated=True))
+    call = make_call(
+        0, payload=policy, request=kept, response=kept, tags=("t",), usage=Usage(1, 2, estimated=True)
+    )
     call = type(call)(opened=call.opened, closed=call.closed, state="ok", feedback=(feedback,))
     for payload in (True, False):
         shown = api_call_json(call, payload=payload)
@@ -97,7 +102,9 @@ def test_pages_go_on_where_the_last_one_ended(run, stored, make_call):
     first = run("calls", "--limit", "2")
     older = first.err.split("--before ")[1].strip()
     assert older == calls[3].id
-    assert [r["id"] for r in json.loads(run("calls", "--before", older, "--json").out)] == [c.id for c in calls[2::-1]]
+    assert [r["id"] for r in json.loads(run("calls", "--before", older, "--json").out)] == [
+        c.id for c in calls[2::-1]
+    ]
 
 
 def test_show_takes_an_id_its_beginning_or_last(run, stored, make_call):
@@ -150,15 +157,11 @@ HOSTILE = "\x1b]0;owned\x07 \x1b[2J\x9b31m\rgone\u202ereversed [red]markup[/red]
 
 
 def test_stored_text_cannot_command_the_terminal(run, stored, make_call):
-    stored(
-        [
-            make_call(
-                0, words=HOSTILE, user=HOSTILE, session=HOSTILE, client=HOSTILE, model=HOSTILE, model_asked=HOSTILE,
-                model_served=HOSTILE, error_code=HOSTILE, error_message=HOSTILE, finish_reason=HOSTILE, tags=(HOSTILE,),
-            )
-        ]
-    )  # fmt: skip
-    for arguments in (("calls",), ("calls", "show", "last"), ("calls", "--json", "--full"), ("calls", "show", "last", "--json")):
+    names = ("words", "user", "session", "client", "model", "model_asked", "model_served", "finish_reason")
+    names = (*names, "error_code", "error_message", "provider_response_id")
+    stored([make_call(0, tags=(HOSTILE,), **dict.fromkeys(names, HOSTILE))])
+    show = ("calls", "show", "last")
+    for arguments in (("calls",), show, ("calls", "--json", "--full"), (*show, "--json")):
         ran = run(*arguments)
         assert ran.code == 0
         assert "owned" in ran.out
@@ -168,7 +171,14 @@ def test_stored_text_cannot_command_the_terminal(run, stored, make_call):
 
 @pytest.mark.parametrize(
     "request_body",
-    [b"[]", b"not json", b'"text"', b'{"messages": "none"}', b'{"messages": [1, {"role": 5, "content": {}}]}', b"{}"],
+    [
+        b"[]",
+        b"not json",
+        b'"text"',
+        b'{"messages": "none"}',
+        b'{"messages": [1, {"role": 5, "content": {}}]}',
+        b"{}",
+    ],
 )
 def test_strange_payloads_are_shown_all_the_same(run, stored, make_call, request_body):
     stored([make_call(0, request=request_body, response=b'{"choices": [7, {"message": 3}]}')])

@@ -18,13 +18,17 @@ def test_version(run):
 
 def test_version_loads_nothing_else():
     code = "import sys; from trimtab.cli.__main__ import main; main(['--version']); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"cyclopts", "rich", "msgspec", "asyncio", "apsw", "http.client"} & set(loaded)
 
 
 def test_a_listing_in_a_pipe_loads_neither_rich_nor_a_provider(place):
     code = "import sys; from trimtab.cli.__main__ import main; main(['calls', '--json']); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"rich", "rich.console", "pyreqwest", "granian", "starlette", "numpy"} & set(loaded)
 
 
@@ -66,7 +70,9 @@ def test_wrong_usage_is_two_lines_and_exit_2(run, arguments):
     assert "Traceback" not in ran.err
 
 
-@pytest.mark.parametrize("arguments", [["call", "hi"], ["tail"], ["keys", "list"], ["keys", "create"], ["models"]])
+@pytest.mark.parametrize(
+    "arguments", [["call", "hi"], ["tail"], ["keys", "list"], ["keys", "create"], ["models"]]
+)
 def test_where_nothing_runs_the_error_says_how_to_start_it(run, arguments):
     ran = run(*arguments, "--data", "elsewhere")
     assert (ran.code, ran.out) == (3, "")
@@ -92,7 +98,11 @@ def test_every_error_has_an_exit_code_of_the_four():
 
 def test_ctrl_c_is_quiet(running, place):
     child = subprocess.Popen(
-        [sys.executable, "-m", "trimtab.cli", "tail"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place
+        [sys.executable, "-m", "trimtab.cli", "tail"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=place,
     )
     assert child.stderr is not None
     assert "Following" in child.stderr.readline()
@@ -117,7 +127,12 @@ def test_a_terminal_that_is_not_utf8_gets_escapes(stored, make_call, place):
     stored([make_call(words="日本語 é")])
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     child = subprocess.run(
-        [sys.executable, "-m", "trimtab.cli", "calls"], capture_output=True, text=True, cwd=place, check=False, env=env
+        [sys.executable, "-m", "trimtab.cli", "calls"],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        check=False,
+        env=env,
     )
     assert child.returncode == 0, child.stderr
     assert "\\u65e5" in child.stdout

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from trimtab.cli.terminal import json_text, one_line, printable
 
 texts = st.text(st.characters(), max_size=60)
-hostile = st.text(st.sampled_from("\x1b[]\x07\r\n\t\x00\x7f\x9b\x9d\u202e\u2066\u2028\ud800\udfffab日本é"), max_size=40)
+hostile = st.text(
+    st.sampled_from("\x1b[]\x07\r\n\t\x00\x7f\x9b\x9d\u202e\u2066\u2028\ud800\udfffab日本é"), max_size=40
+)
 any_text = texts | hostile
 
 
@@ -39,7 +41,9 @@ def test_one_line_is_one_line_of_that_length(text, limit):
     assert "\n" not in one_line(text, limit)
 
 
-documents = st.recursive(any_text | st.integers() | st.none(), lambda kid: st.lists(kid) | st.dictionaries(any_text, kid))
+documents = st.recursive(
+    any_text | st.integers() | st.none(), lambda kid: st.lists(kid) | st.dictionaries(any_text, kid)
+)
 
 
 @settings(max_examples=50)

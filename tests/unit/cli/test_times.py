@@ -12,7 +12,8 @@ SECOND = 1_000_000
 
 
 @pytest.mark.parametrize(
-    ("text", "ago_s"), [("90s", 90), ("15m", 900), ("1h", 3600), ("2d", 172_800), ("1w", 604_800), (" 0s ", 0)]
+    ("text", "ago_s"),
+    [("90s", 90), ("15m", 900), ("1h", 3600), ("2d", 172_800), ("1w", 604_800), (" 0s ", 0)],
 )
 def test_ago(text, ago_s):
     assert parse_when(text, NOW) == NOW - ago_s * SECOND
@@ -22,14 +23,19 @@ def test_a_date_is_local_midnight(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        assert parse_when("2026-11-23", NOW) == int(datetime.fromisoformat("2026-11-22T15:00+00:00").timestamp()) * SECOND
+        assert (
+            parse_when("2026-11-23", NOW)
+            == int(datetime.fromisoformat("2026-11-22T15:00+00:00").timestamp()) * SECOND
+        )
         assert parse_when("2026-11-23T14:30Z", NOW) == parse_when("2026-11-23T23:30", NOW)
     finally:
         monkeypatch.undo()
         time.tzset()
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "1", "h", "-1h", "1y", "2026-13-01", "99999999999999w", "1h2m"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "1", "h", "-1h", "1y", "2026-13-01", "99999999999999w", "1h2m"]
+)
 def test_what_is_no_time_is_refused_with_the_mend(text):
     with pytest.raises(CommandFailed, match="is no time") as failed:
         parse_when(text, NOW)

@@ -246,7 +246,6 @@ def test_a_chat_that_may_have_been_made_or_cannot_help_is_not_repeated(play):
 
 @pytest.mark.parametrize("play", [reset, lambda door, asked: (_ for _ in ()).throw(OSError)])
 def test_a_chat_whose_connection_broke_after_sending_is_not_repeated(play):
-    """The client library calls both a refused and a broken connection a failure to connect."""
     with Gateway([play, chat()]) as gateway, client(gateway) as asking:
         with pytest.raises(GatewayLost):
             asking.generate("x")
@@ -464,3 +463,19 @@ def test_a_forked_child_can_use_the_parents_client():
         os.close(reader)
         assert asking.generate("x").text == "Hello"
         asking.close()
+
+
+def test_a_forked_child_that_does_not_use_the_client_ends_at_once():
+    script = (
+        "import os, sys, time, trimtab\n"
+        "client = trimtab.Client(sys.argv[1])\n"
+        "client.generate('x')\n"
+        "pid = os.fork()\n"
+        "started = time.monotonic()\n"
+        "if pid:\n    os.waitpid(pid, 0)\n    print(time.monotonic() - started < 2)\n"
+    )
+    with Gateway([chat()]) as gateway:
+        done = subprocess.run(
+            [sys.executable, "-c", script, gateway.url], capture_output=True, timeout=20, check=True
+        )
+    assert done.stdout == b"True\n"

@@ -81,9 +81,8 @@ def test_the_name_of_the_client_costs_nothing_to_import():
         "import sys, trimtab\n"
         "assert 'trimtab.sdk' not in sys.modules and 'asyncio' not in sys.modules\n"
         "trimtab.Client\n"
-        "assert 'pyreqwest' not in sys.modules\n"
         "trimtab.Client()\n"
-        "assert 'pyreqwest' not in sys.modules\n"
+        "assert 'httptools' not in sys.modules\n"
         "import threading\n"
         "assert threading.active_count() == 1\n"
     )

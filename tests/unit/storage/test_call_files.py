@@ -211,9 +211,9 @@ def test_what_policy_hides_is_stored_but_not_searchable(tmp_path: Path) -> None:
 
 def test_no_field_of_a_call_is_lost(tmp_path: Path) -> None:
     call = sample_call(
-        prompt_hash="h", prompt_label="production", epoch="openai/gpt-4o@e7", parent_call=new_id(), replay_of=new_id(),
-        error_code="stream_cut", error_message="The stream was cut.", state="cancelled", degraded=True, cache_hit=True,
-        usage=Usage(1, 2, 3, 4, 5, 6, 7, estimated=True),
+        prompt_hash="h", prompt_label="production", epoch="openai/gpt-4o@e7", parent_call=new_id(),
+        replay_of=new_id(), error_code="stream_cut", error_message="The stream was cut.", state="cancelled",
+        degraded=True, cache_hit=True, release="rel_2", usage=Usage(1, 2, 3, 4, 5, 6, 7, estimated=True),
     )  # fmt: skip
     assert call.closed is not None
     for struct in (call.opened, call.closed, call.closed.usage):

@@ -27,6 +27,7 @@ from .wire import Chunk, ChunkChoice, Delta, error_text, text_of
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\n\n")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _DONE = Frame(b"data: [DONE]\n\n", (Done(),))
+_NULL = msgspec.Raw(b"null")
 _LONGEST_BREAK = 3
 """A blank line may be split over two reads: so many bytes less one are looked at again."""
 
@@ -127,7 +128,9 @@ def _deltas(events: list[Event], choice: ChunkChoice, delta: Delta) -> None:
     """Append what one choice's delta says; empty texts say nothing."""
     index = choice.index
     if delta.content:
-        events.append(ContentDelta(text_of(delta.content), index, choice.logprobs))
+        logprobs = choice.logprobs
+        said = logprobs if logprobs and logprobs != _NULL else None
+        events.append(ContentDelta(text_of(delta.content), index, said))
     reasoning = delta.reasoning_content or delta.reasoning
     if reasoning:
         events.append(ReasoningDelta(reasoning, index))

@@ -86,7 +86,8 @@ class ChunkChoice(msgspec.Struct, frozen=True):
     index: int = 0
     delta: Delta | None = None
     finish_reason: str | None = None
-    logprobs: msgspec.Raw | None = None
+    logprobs: msgspec.Raw = msgspec.Raw()
+    """Undecoded. Not `| None`: a union with `Raw` would take nothing but null."""
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -36,7 +36,7 @@ _UNSUPPORTED = frozenset(
         *("$dynamicRef", "$recursiveRef"),
     )
 )
-_FORMATS = ("date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
+_FORMATS = ("date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 _ONE = ("items", "additionalProperties", "additionalItems")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")

@@ -106,6 +106,11 @@ class Client:
         self._all.add(connection)
         return connection
 
+    @property
+    def idle(self) -> int:
+        """How many connections are pooled, ready for the next request."""
+        return len(self._idle)
+
     def give_back(self, connection: Connection) -> None:
         """Pool a connection whose reply was read whole; close any other."""
         if connection.reusable():

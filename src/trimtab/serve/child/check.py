@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from trimtab.types import PayloadPolicy, Provider, ProviderSpec, Snapshot
+from trimtab.types import ConfigError, PayloadPolicy, Provider, ProviderSpec, Snapshot
 
 
 async def check_snapshot(snapshot: Snapshot, run_dir: Path) -> None:
@@ -39,8 +39,10 @@ def _compile(snapshot: Snapshot, run_dir: Path, made: list[Provider]) -> None:
     context = ProviderContext(run_dir=run_dir, max_reply_bytes=snapshot.policy.max_reply_bytes)
 
     def make(spec: ProviderSpec) -> Provider:
-        provider = make_provider(spec, context)
-        made.append(provider)
-        return provider
+        try:
+            made.append(make_provider(spec, context))
+        except ConfigError as error:
+            raise ConfigError(f"providers.{spec.name}: {error.message}") from error
+        return made[-1]
 
     State(snapshot, make)

@@ -52,7 +52,7 @@ class SqliteCallStore:
                 blob = id_blob(call.id)
                 batch = days.setdefault(id_ms(blob) // MS_PER_DAY, {})
                 seen = batch.get(blob)
-                if seen is None or seen.closed is None:
+                if seen is None or (seen.closed is None and call.closed is not None):
                     batch[blob] = call
             return sum(self._insert_day(day, batch) for day, batch in sorted(days.items()))
 

@@ -75,7 +75,7 @@ def test_a_start_takes_a_dead_ones_endpoint_back(tmp_path):
     [
         (None, "", "smollm2-135m-instruct"),
         ("My Model.Q4.gguf", "", "my-model.q4"),
-        ("a;rm -rf $HOME.gguf", "", "a-rm-rf-home"),
+        ("a;rm -rf $HOME.gguf", "", "a-rm--rf-home"),
         ("日本.gguf", "", "smollm2-135m-instruct"),
         ("x.gguf", "My Name", "my-name"),
     ],

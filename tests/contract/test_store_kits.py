@@ -1,0 +1,118 @@
+"""The kits notice a store that breaks a promise: each of these is our own backend with one thing spoilt."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from trimtab.storage import CallQuery
+from trimtab.storage.files import FileSnapshotStore
+from trimtab.storage.sqlite import open_app_store, open_call_store
+from trimtab.testing.stores import check_app_store, check_call_store, check_snapshot_store
+from trimtab.types import Call, KeySpec, Snapshot, StorageError
+
+
+class Spoilt:
+    """Passes every call on, but for the methods that it is given instead."""
+
+    def __init__(self, inner: Any, **methods: Callable[..., Any]) -> None:
+        self._inner, self._methods = inner, methods
+
+    def __getattr__(self, name: str) -> Any:
+        inner = getattr(self._inner, name)
+        if name not in self._methods:
+            return inner
+        return lambda *args, **kwargs: self._methods[name](inner, *args, **kwargs)
+
+
+def half(inner: Callable[..., int], calls: Sequence[Call]) -> int:
+    inner(calls[: len(calls) // 2])
+    return len(calls)
+
+
+def oldest_first(inner: Callable[..., list[Call]], query: CallQuery, **options: Any) -> list[Call]:
+    return inner(query, **options)[::-1]
+
+
+def without(field: str) -> Callable[..., list[Call]]:
+    def find(inner: Callable[..., list[Call]], query: CallQuery, **options: Any) -> list[Call]:
+        empty = "" if isinstance(getattr(query, field), str) else 0
+        return inner(msgspec.structs.replace(query, **{field: empty}), **options)
+
+    return find
+
+
+def one_hash_twice(inner: Callable[..., None], key: KeySpec) -> None:
+    if key.id != "key_3":
+        inner(key)
+
+
+def quietly(inner: Callable[..., None], snapshot: Snapshot) -> None:
+    with contextlib.suppress(StorageError):
+        inner(snapshot)
+
+
+CALL_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
+    "loses calls": {"insert": half},
+    "counts duplicates as new": {"insert": lambda inner, calls: inner(calls) or len(calls)},
+    "forgets payloads": {"get": lambda inner, i: (c := inner(i)) and msgspec.structs.replace(c, closed=None)},
+    "lists the oldest first": {"find": oldest_first},
+    "ignores since": {"find": without("since_us")},
+    "ignores until": {"find": without("until_us")},
+    "ignores tags": {"find": without("tag")},
+    "ignores text": {"find": without("text")},
+    "ignores users": {"find": without("user")},
+    "ignores models": {"find": without("model")},
+    "always gives the words": {"find": lambda inner, q, **_: inner(q, payload=True)},
+    "never indexes": {"index_pending": lambda _inner, _limit=0: 0},
+    "never ends indexing": {"index_pending": lambda inner, limit=1000: inner(limit) + 1},
+    "loses feedback": {"insert_feedback": lambda _inner, rows: len(rows)},
+    "rolls up too little": {"rollup": lambda inner, *a: inner(*a)[1:]},
+    "ignores bounds of rollups": {
+        "rollup": lambda inner, cube, *_: inner(cube),
+        "recount": lambda inner, cube, *_: inner(cube),
+    },
+    "drops nothing": {"drop_before": lambda _inner, day: [day]},
+    "drops too much": {"drop_before": lambda inner, _day: inner("20270101")},
+    "goes on when closed": {"close": lambda _inner: None},
+}  # fmt: skip
+
+APP_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
+    "has no default project": {"projects": lambda inner: [p for p in inner() if p.name != "default"]},
+    "keeps revoked keys": {"revoke_key": lambda _inner, key_id: key_id == "key_1"},
+    "loses the history": {"moves": lambda inner, *a: inner(*a)[-1:]},
+    "takes a key twice": {"add_key": one_hash_twice},
+    "repeats generations": {"next_generation": lambda inner: inner() // 2 + 1},
+    "forgets settings": {"put_setting": lambda _inner, *_: None},
+    "names releases otherwise": {"put_release": lambda inner, release: inner(release)[::-1]},
+    "loses routes": {"routes": lambda _inner: []},
+}  # fmt: skip
+
+SNAPSHOT_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
+    "takes a stale generation for published": {"publish": quietly},
+    "sticks to a generation": {"generation": lambda inner: min(inner(), 3)},
+    "loads an old one": {"load": lambda inner: msgspec.structs.replace(inner(), generation=3)},
+    "forgets reports": {"report": lambda _inner, *_: None},
+    "remembers workers that are gone": {"forget": lambda _inner, _worker: None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", list(CALL_FAULTS))
+def test_a_spoilt_call_store_is_noticed(tmp_path: Path, fault: str) -> None:
+    with pytest.raises(AssertionError, match=r"must"):
+        check_call_store(lambda: Spoilt(open_call_store(tmp_path), **CALL_FAULTS[fault]))
+
+
+@pytest.mark.parametrize("fault", list(APP_FAULTS))
+def test_a_spoilt_app_store_is_noticed(tmp_path: Path, fault: str) -> None:
+    with pytest.raises(AssertionError, match=r"must"):
+        check_app_store(lambda: Spoilt(open_app_store(tmp_path / "app.db"), **APP_FAULTS[fault]))
+
+
+@pytest.mark.parametrize("fault", list(SNAPSHOT_FAULTS))
+def test_a_spoilt_snapshot_store_is_noticed(tmp_path: Path, fault: str) -> None:
+    with pytest.raises(AssertionError, match=r"must"):
+        check_snapshot_store(lambda: Spoilt(FileSnapshotStore(tmp_path), **SNAPSHOT_FAULTS[fault]))
