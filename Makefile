@@ -26,7 +26,7 @@ lint: env-dev ## ruff (rules and format) and the import contracts
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/ruff format --quiet --check . || \
 	  { echo "Some files are not in ruff's format; run: $(VENV)/bin/ruff format ." >&2; exit 1; }
-	@$(VENV)/bin/lint-imports --no-logo --quiet 2>/dev/null || $(VENV)/bin/lint-imports
+	@said=$$($(VENV)/bin/lint-imports --no-logo 2>&1) || { echo "$$said" >&2; exit 1; }
 
 types: env-dev ## mypy --strict
 	@$(VENV)/bin/mypy --no-error-summary

@@ -38,7 +38,7 @@ _OPERATORS: dict[type, type] = {
     ast.And: ast.Or, ast.Or: ast.And, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitAnd,
 }  # fmt: skip
 _PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=short"]
-"""Stop at the first failure, and do not prepare to explain it: rewriting asserts is slower than most tests."""
+"""Stop at the first failure, and do not prepare to explain it: rewriting asserts is slower than the tests."""
 _UNSEEN_NAMES = {"__all__", "__slots__"}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import contenders, phases
+from bench.accounting import await_rows, count_rows
 from bench.contenders import Contender
 from bench.figures import Figure, as_json, as_markdown, as_table, machine
 from bench.loading import Missing
@@ -94,6 +95,7 @@ def run(
 ) -> list[float]:
     """CPU µs per request, round by round."""
     values = []
+    before = count_rows(contender.data).stored if contender.data else 0
     for _ in range(rounds):
         cost = phases.saturate(contender, mock, cores, connections=connections, seconds=seconds)
         if cost.load.failures:
@@ -101,6 +103,8 @@ def run(
                 f"{contender.name} failed {cost.load.failures} of {cost.load.answers} requests"
             )
         values.append(cost.per_request_us)
+        if contender.data:  # what follows must not share the machine with the recorder
+            before = await_rows(contender.data, before + cost.load.answers, timeout_s=120).stored
         say(f"  {contender.name}: {cost.per_request_us:,.1f} µs, {cost.rate:,.0f} rps, busy {cost.busy:.0%}")
     return values
 

@@ -64,29 +64,17 @@ def test_what_a_room_imports_at_its_door_is_public(rooms, root):
     assert not wrong, "re-exported, but not in __all__:\n" + "\n".join(wrong)
 
 
-def test_rooms_import_rooms_not_their_files(modules):
+def test_rooms_import_rooms_not_their_files(modules, root):
     """`from trimtab.ledger import X`, never `from trimtab.ledger.frames import X` from another room."""
     wrong = []
     for module in modules:
         for node in ast.walk(module.tree):
             for target in imported(node):
                 parts = target.split(".")
-                deep = (
-                    len(parts) > 2 and target != ERRORS and parts[0] == "trimtab" and parts[1] != module.room
-                )
-                if deep and not allowed(module, parts):
+                deep = len(parts) > 2 and parts[0] == "trimtab" and parts[1] != module.room
+                if deep and target != ERRORS and root.joinpath("src", *parts).with_suffix(".py").exists():
                     wrong.append(f"{module.at(node)} imports {target}")
     assert not wrong, "\n".join(wrong)
-
-
-def allowed(module, parts) -> bool:
-    """A backend is a room of its own, which `serve` and `testing` pick."""
-    return module.room in ("serve", "testing", "cli") and parts[1:3] in (
-        ["storage", "sqlite"],
-        ["storage", "files"],
-        ["providers", "own"],
-        ["providers", "openai"],
-    )
 
 
 def imported(node) -> list[str]:

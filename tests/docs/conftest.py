@@ -1,4 +1,4 @@
-"""A live Trimtab for the pages to run against: real processes, a fake provider, nothing of this machine's user."""
+"""A live Trimtab for the pages to run against: real processes, a fake provider, a home of its own."""
 
 import os
 import signal
@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass

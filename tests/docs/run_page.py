@@ -12,7 +12,7 @@ import traceback
 
 def run_python(line: int, text: str, names: dict) -> None:
     # Padded, so that tracebacks name the page's lines.
-    exec(compile("\n" * line + text, "page", "exec"), names)  # noqa: S102 - that is its purpose
+    exec(compile("\n" * line + text, "page", "exec"), names)
 
 
 def run_console(text: str, *, folder: str | None = None) -> None:

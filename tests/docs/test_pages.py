@@ -1,4 +1,4 @@
-"""Every block of code in the README and the pages runs, or is checked, or says by its language that it is not.
+"""Every block of code in the README and the pages runs, or is checked, or says that it is not.
 
 python, bash, sh    run against a live Trimtab, in the page's order
 console             its lines that begin with `$ ` are run; what follows them is for the reader
@@ -18,6 +18,8 @@ from typing import NamedTuple
 import pytest
 
 from trimtab.config import load_config
+from trimtab.ledger import LogWriter
+from trimtab.types import FeedbackGiven, new_id
 
 ROOT = Path(__file__).parents[2]
 RUN = ("python", "bash", "sh", "console", "console scratch")
@@ -83,6 +85,21 @@ def test_the_page_runs(path, world):
         check=False,
     )
     assert done.returncode == 0, f"{name(path)}:\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_reader_of_the_log_format_page_reads_a_log(tmp_path):
+    (block,) = (
+        b for b in blocks((ROOT / "docs/reference/log-format.md").read_text()) if b.language == "python"
+    )
+    writer = LogWriter(tmp_path / ".trimtab" / "log", "worker-1")
+    given = FeedbackGiven(new_id(), new_id(), 1, "default", "thumbs", 1.0, "", "é", "", "", "")
+    for _ in range(3):
+        writer.append(given)
+    done = subprocess.run(
+        [sys.executable, "-c", block.text], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    writer.close()
+    assert [line.split()[1:] for line in done.stdout.splitlines()] == [["f", given.id]] * 3
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if has(path, *CHECKED)], ids=name)

@@ -82,7 +82,9 @@ def test_streams_pass_piece_by_piece_and_usage_only_when_asked(client: OpenAI, g
 def test_tools_streamed_and_not(client: OpenAI, gateway: GatewayRig) -> None:
     answer = client.chat.completions.create(model="m", messages=ASK, tools=[WEATHER], tool_choice="required")
     [call] = answer.choices[0].message.tool_calls or []
-    with client.chat.completions.stream(model="m", messages=ASK, tools=[WEATHER], tool_choice="required") as stream:
+    with client.chat.completions.stream(
+        model="m", messages=ASK, tools=[WEATHER], tool_choice="required"
+    ) as stream:
         for _ in stream:
             pass
         [streamed] = stream.get_final_completion().choices[0].message.tool_calls or []
@@ -115,7 +117,11 @@ def test_fields_that_are_null_count_as_absent(client: OpenAI, gateway: GatewayRi
     fields = {"user": None, "stream": None, "stream_options": None, "safety_identifier": None}
     answer = client.chat.completions.create(model="m", messages=ASK, extra_body=fields)
     assert answer.choices[0].message.content
-    chunks = list(client.chat.completions.create(model="m", messages=ASK, stream=True, extra_body={"stream_options": None}))
+    chunks = list(
+        client.chat.completions.create(
+            model="m", messages=ASK, stream=True, extra_body={"stream_options": None}
+        )
+    )
     assert all(c.usage is None for c in chunks)
     gateway.calls(2)
 
@@ -155,7 +161,10 @@ def test_errors_are_the_clients_own_classes(tmp_path) -> None:
     with FakeServer(script=scripts) as server:
         policy = POLICY
         snapshot = Snapshot(generation=1, policy=policy, providers=(fake("openai", server.base_url),))
-        with GatewayRig(tmp_path, snapshot) as rig, OpenAI(base_url=rig.url, api_key="k", max_retries=0) as client:
+        with (
+            GatewayRig(tmp_path, snapshot) as rig,
+            OpenAI(base_url=rig.url, api_key="k", max_retries=0) as client,
+        ):
             with pytest.raises(openai.BadRequestError):
                 client.chat.completions.create(model="m", messages=ASK)
             with pytest.raises(openai.BadRequestError, match="model"):

@@ -18,7 +18,9 @@ SLOW = POLICY.__class__(deadlines=Deadlines(first_byte_s=60, idle_s=60, total_s=
 
 
 def request(model: str = "openai/m", *, stream: bool = False) -> bytes:
-    body = msgspec.json.encode({"model": model, "stream": stream, "messages": [{"role": "user", "content": "x"}]})
+    body = msgspec.json.encode(
+        {"model": model, "stream": stream, "messages": [{"role": "user", "content": "x"}]}
+    )
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
@@ -29,7 +31,9 @@ def snapshot(server: FakeServer, policy=SLOW) -> Snapshot:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("moment", ["before_head", "mid_stream"])
-def test_a_client_that_goes_away_closes_the_upstream_socket_within_100_ms(stream: bool, moment: str, tmp_path) -> None:
+def test_a_client_that_goes_away_closes_the_upstream_socket_within_100_ms(
+    stream: bool, moment: str, tmp_path
+) -> None:
     if moment == "mid_stream" and not stream:
         pytest.skip("an unstreamed answer has no middle")  # justified: the pair of parameters makes no case
     pace = Pace(before_head_s=20) if moment == "before_head" else Pace(between_s=0.02)

@@ -10,7 +10,9 @@ from rigs.gateway import POLICY, GatewayRig, fake
 from trimtab.testing import FAULTS, FakeServer, Fault, Scale, Scripted
 from trimtab.types import Release, RouteSpec, Snapshot, WeightedRelease
 
-SCALE = Scale(stall_s=3.0, drip_s=0.001, drip_bytes=16, settle_s=0.02, retry_after_s=0.05, huge_bytes=6_000_000)
+SCALE = Scale(
+    stall_s=3.0, drip_s=0.001, drip_bytes=16, settle_s=0.02, retry_after_s=0.05, huge_bytes=6_000_000
+)
 WORDS = ["The ", "capital ", "of ", "France ", "is ", "Paris."]
 TEXT = "".join(WORDS)
 HEALTHY = "Rescued by the fallback."
@@ -113,7 +115,9 @@ def test_alone_each_fault_is_a_right_answer_or_an_explicit_error(fault: Fault, l
 
 
 @pytest.mark.parametrize(("fault", "lane"), CASES, ids=IDS)
-def test_with_a_healthy_fallback_whatever_strikes_before_content_is_rescued(fault: Fault, lane: str, tmp_path) -> None:
+def test_with_a_healthy_fallback_whatever_strikes_before_content_is_rescued(
+    fault: Fault, lane: str, tmp_path
+) -> None:
     release = Release(model="bad/fake-1", fallbacks=("good/fake-1",))
     route = RouteSpec(name="chat", channels={"production": (WeightedRelease(release=release.id()),)})
     with (

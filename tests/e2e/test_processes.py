@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import stat
@@ -23,19 +24,23 @@ from trimtab.serve.runfile import Processes, read_processes
 
 PATIENCE_S = 20.0
 START = """
-import sys, json
+import fcntl, json, sys, termios
 from pathlib import Path
+if sys.stdin.isatty():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from trimtab.serve import UpOptions, up
 options = json.loads(sys.argv[1])
-sys.exit(up(UpOptions(**{k: Path(v) if k in ("data", "config") else v for k, v in options.items()})))
+sys.exit(up(UpOptions(**{k: Path(v) if k in ("data", "config", "model_path") else v for k, v in options.items()})))
 """
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port below those that the kernel gives to outgoing connections, which could take it meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
@@ -71,10 +76,20 @@ class Upstream:
                 self.rfile.read(int(self.headers["content-length"]))
                 upstream.asked.set()
                 upstream.go_on.wait(PATIENCE_S)
-                choice = {"index": 0, "message": {"role": "assistant", "content": "done"}, "finish_reason": "stop"}
+                choice = {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "done"},
+                    "finish_reason": "stop",
+                }
                 usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
                 body = json.dumps(
-                    {"id": "c1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
+                    {
+                        "id": "c1",
+                        "object": "chat.completion",
+                        "model": "m",
+                        "choices": [choice],
+                        "usage": usage,
+                    }
                 ).encode()
                 with suppress(OSError):
                     self.send_response(200)
@@ -102,7 +117,9 @@ class Upstream:
 class House:
     """One running Trimtab."""
 
-    def __init__(self, data: Path, *, env: dict[str, str] | None = None, **options: Any) -> None:
+    def __init__(
+        self, data: Path, *, env: dict[str, str] | None = None, terminal: int | None = None, **options: Any
+    ) -> None:
         self.data = data
         self.log_file = data.parent / f"log-{time.monotonic_ns()}"
         self.port = options.setdefault("port", free_port())
@@ -112,7 +129,9 @@ class House:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", START, json.dumps(options)],
                 stderr=log,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
+                # With a terminal: a session of its own, whose controlling terminal that becomes.
+                start_new_session=terminal is not None,
                 cwd=data.parent,
                 env={**os.environ, "OPENAI_API_KEY": "sk-none", **(env or {})},
             )
@@ -145,7 +164,9 @@ class House:
         port = self.console_port if admin else self.port
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
         token = self.running().token if admin else key
-        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+        headers = {"content-type": "application/json"} | (
+            {"authorization": f"Bearer {token}"} if token else {}
+        )
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             reply = connection.getresponse()
@@ -226,7 +247,9 @@ def test_every_child_that_is_killed_is_started_again(start: Callable[..., House]
 
         until(is_back, f"{name} is back")
         assert house.request("GET", "/healthz")[0] == 200
-    until(lambda: house.request("GET", "/api/v1/health", admin=True)[1]["status"] == "ok", "all is well again")
+    until(
+        lambda: house.request("GET", "/api/v1/health", admin=True)[1]["status"] == "ok", "all is well again"
+    )
     restarts = {c.name: c.restarts for c in house.processes().children if c.name != "model"}
     assert restarts == {"worker-1": 1, "recorder": 1, "control": 1}
     assert house.stop() == 0
@@ -242,7 +265,9 @@ def test_no_connection_is_refused_while_the_only_worker_is_started_again(start: 
     assert house.stop() == 0
 
 
-def test_when_the_supervisor_is_killed_all_end_and_the_next_start_is_clean(start: Callable[..., House]) -> None:
+def test_when_the_supervisor_is_killed_all_end_and_the_next_start_is_clean(
+    start: Callable[..., House],
+) -> None:
     house = start(workers=2).wait_until_up()
     pids = house.processes().all()
     house.process.kill()
@@ -299,7 +324,9 @@ def test_sigterm_lets_open_calls_finish(start: Callable[..., House]) -> None:
     with upstream() as provider:
         house = start(env={"OPENAI_BASE_URL": provider.url}).wait_until_up()
         answers: list[tuple[int, Any]] = []
-        caller = threading.Thread(target=lambda: answers.append(house.request("POST", "/v1/chat/completions", CHAT)))
+        caller = threading.Thread(
+            target=lambda: answers.append(house.request("POST", "/v1/chat/completions", CHAT))
+        )
         caller.start()
         assert provider.asked.wait(PATIENCE_S)
         worker = house.pid("worker-1")
@@ -344,6 +371,24 @@ def test_calls_open_after_the_drain_are_cut_and_recorded(start: Callable[..., Ho
     assert found.state in ("cancelled", "error")
 
 
+@pytest.mark.parametrize("how", ["ctrl-c", "hang-up"])
+def test_the_terminal_s_ctrl_c_and_its_end_end_everything_in_order(
+    start: Callable[..., House], how: str
+) -> None:
+    terminal, inner = os.openpty()
+    house = start(terminal=inner).wait_until_up()
+    os.close(inner)
+    pids = house.processes().all()
+    if how == "ctrl-c":
+        os.write(terminal, b"\x03")
+        assert house.process.wait(PATIENCE_S) == 0
+        os.close(terminal)
+    else:
+        os.close(terminal)
+        assert house.process.wait(PATIENCE_S) == 0
+    assert all(is_gone(pid) for pid in pids)
+
+
 def test_a_second_signal_ends_everything_at_once(start: Callable[..., House]) -> None:
     with upstream() as provider:
         house = start(env={"OPENAI_BASE_URL": provider.url}).wait_until_up()
@@ -378,7 +423,56 @@ def test_a_bad_configuration_is_refused_at_the_start(start: Callable[..., House]
         assert "Traceback" not in house.log
 
 
-def test_a_reload_swaps_a_good_file_and_refuses_a_bad_one(start: Callable[..., House], tmp_path: Path) -> None:
+def test_an_own_model_that_cannot_run_is_named_and_takes_nothing_down(
+    start: Callable[..., House], tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.gguf"
+    house = start(model_path=str(missing), env={"OPENAI_API_KEY": ""}).wait_until_up()
+    until(lambda: "is tried again in 30 s" in house.log, "the model process gives its reason")
+    assert str(missing) in house.log
+    assert house.request("GET", "/healthz")[0] == 200
+    assert house.stop() == 0
+
+
+@pytest.mark.local
+def test_a_killed_model_process_is_started_again_and_answers(start: Callable[..., House]) -> None:
+    pytest.importorskip("xllamacpp")
+    from trimtab.providers.own import find_weights
+
+    if find_weights() is None:
+        pytest.skip("the own model's weights are not on this machine; run: trimtab models pull")
+    house = start(env={"OPENAI_API_KEY": ""}).wait_until_up()
+
+    def model() -> int:
+        child = next(c for c in house.processes().children if c.name == "model")
+        return child.pid if child.ready else 0
+
+    old = until(model, "the model is ready")
+    os.kill(old, signal.SIGKILL)
+    until(lambda: model() not in (0, old), "the model is ready again")
+    status, body = house.request(
+        "POST", "/v1/chat/completions", CHAT | {"model": "own/smollm2-135m-instruct", "max_tokens": 4}
+    )
+    assert (status, bool(body["choices"][0]["message"]["content"])) == (200, True)
+    assert house.stop() == 0
+
+
+def test_a_store_that_cannot_be_opened_is_named_and_the_start_given_up(start: Callable[..., House]) -> None:
+    house = start().wait_until_up()
+    assert house.stop() == 0
+    for path in house.data.glob("app.db*"):
+        path.unlink()
+    (house.data / "app.db").write_bytes(b"this is no database, and it is long enough to be looked at" * 20)
+    again = start(data=house.data)
+    assert again.process.wait(PATIENCE_S) == 3
+    assert "app.db" in again.log
+    assert "given up" in again.log
+    assert "Traceback" not in again.log
+
+
+def test_a_reload_swaps_a_good_file_and_refuses_a_bad_one(
+    start: Callable[..., House], tmp_path: Path
+) -> None:
     config = tmp_path / "trimtab.toml"
     config.write_text("[access]\nopen = true\n")
     house = start(config=str(config), workers=2).wait_until_up()
@@ -412,7 +506,9 @@ def test_a_reload_swaps_a_good_file_and_refuses_a_bad_one(start: Callable[..., H
     assert house.stop() == 0
 
 
-def test_a_key_is_obeyed_by_all_workers_when_its_making_returns(start: Callable[..., House], tmp_path: Path) -> None:
+def test_a_key_is_obeyed_by_all_workers_when_its_making_returns(
+    start: Callable[..., House], tmp_path: Path
+) -> None:
     config = tmp_path / "trimtab.toml"
     config.write_text("[access]\nopen = false\n")
     house = start(config=str(config), workers=2).wait_until_up()

@@ -22,6 +22,10 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 async def quick(scope: Any, receive: Any, send: Any) -> None:
     await receive()
+    await say_ok(send)
+
+
+async def say_ok(send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
@@ -39,7 +43,7 @@ class Slow:
             await receive()
             self.asked.set()
             await self.go_on.wait()
-            await quick(scope, receive, send)
+            await say_ok(send)
             self.end = "answered"
         except asyncio.CancelledError:
             self.end = "cancelled"

@@ -25,6 +25,10 @@ def recorder(data: Path) -> Child:
     return Child(options, ())
 
 
+def open_descriptors() -> set[str]:
+    return {path.name for path in Path("/dev/fd").iterdir()}
+
+
 def until(condition: Callable[[], Any], what: str) -> Any:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
@@ -59,7 +63,7 @@ def test_a_child_ends_when_its_life_line_does(tmp_path: Path) -> None:
 
 def test_deaths_in_a_row_lengthen_the_pause_and_lose_no_descriptor(tmp_path: Path) -> None:
     child = recorder(tmp_path / "data")
-    before = set(os.listdir("/dev/fd"))
+    before = open_descriptors()
     pauses = []
     for _ in range(3):
         child.start()
@@ -71,7 +75,7 @@ def test_deaths_in_a_row_lengthen_the_pause_and_lose_no_descriptor(tmp_path: Pat
     child.failures = 50
     assert child.plan_restart() == 5.0
     assert child.plan_restart(patient=True) == 600.0
-    assert set(os.listdir("/dev/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_a_second_recorder_on_the_same_log_ends_with_a_clear_error(tmp_path: Path, capfd: Any) -> None:

@@ -36,6 +36,8 @@ closed = st.builds(
     Closed,
     id=text,
     closed_us=count,
+    first_byte_us=count,
+    status=count,
     state=st.sampled_from(["ok", "error", "cancelled"]),
     attempts=st.lists(st.builds(Attempt, target=text, started_us=count, took_us=count), max_size=3).map(
         tuple
@@ -46,7 +48,7 @@ closed = st.builds(
     findings=st.lists(st.dictionaries(text, st.one_of(text, count, st.none())), max_size=2).map(tuple),
 )
 feedback = st.builds(
-    FeedbackGiven, id=text, call_id=text, score=st.one_of(st.none(), st.floats(allow_nan=False))
+    FeedbackGiven, at_us=count, id=text, call_id=text, score=st.one_of(st.none(), st.floats(allow_nan=False))
 )
 records = st.lists(st.one_of(opened, closed, feedback), max_size=8)
 

@@ -13,9 +13,19 @@ from trimtab.ledger import Counters, LogWriter, payload_policies
 from trimtab.ledger.reader import LogReader
 from trimtab.pipeline import Core
 from trimtab.serve.child.server import run_async, serve
-from trimtab.types import Closed, Deadlines, FeedbackGiven, Opened, Policy, ProviderSpec, RetryPolicy, Snapshot, SystemClock
+from trimtab.types import (
+    Closed,
+    Deadlines,
+    FeedbackGiven,
+    Opened,
+    Policy,
+    ProviderSpec,
+    RetryPolicy,
+    Snapshot,
+    SystemClock,
+)
 
-QUICK = Deadlines(connect_s=0.5, first_byte_s=0.5, idle_s=0.5, total_s=8.0)
+QUICK = Deadlines(connect_s=0.3, first_byte_s=0.5, idle_s=0.5, total_s=8.0)
 RETRY = RetryPolicy(attempts=2, backoff_s=0.02, backoff_max_s=0.05, retry_after_max_s=0.2)
 POLICY = Policy(deadlines=QUICK, retry=RETRY, max_reply_bytes=4 * 1024 * 1024)
 
@@ -96,8 +106,11 @@ class GatewayRig:
         try:
             records = []
             for segment in reader.segments.values():
-                while pieces := segment.read():
+                while True:
+                    pieces = segment.read()
                     records.extend(framed.record for framed in pieces)
+                    if segment.at_end and not pieces:
+                        break
             return records
         finally:
             reader.close()

@@ -17,7 +17,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An installed package with plugins, as pip leaves it."""
     info = tmp_path / "acme_things-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Acme_Things\nVersion: 1.0\nProvides-Extra: big\n")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: Acme_Things\nVersion: 1.0\nProvides-Extra: big\n"
+    )
     (info / "entry_points.txt").write_text(
         f"[{GROUP}]\nacme = acme_things_module:made\nneedy = acme_needy_module:made [big]\n"
         "bare = acme_gone_module:made\nwrong = acme_things_module:nothing\n"

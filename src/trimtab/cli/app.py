@@ -1,5 +1,7 @@
 """The tree of commands. Each is imported only when it is called, so that small commands start fast."""
 
+import re
+
 from cyclopts import App, Parameter
 
 from trimtab import __version__
@@ -51,13 +53,15 @@ def reference_page() -> str:
     page = generate_markdown_docs(
         build_app(whole=True), generate_toc=False, no_root_title=True, heading_level=2
     )
+    # Commands of a group have no parent to ask for the program's name, and take this process's instead.
+    page = re.sub(r"^(trimtab [a-z ]+) -m [\w.]+", r"\1", page, flags=re.MULTILINE)
     return f"{_HEAD}\n{page.replace('```console', '```text').strip()}\n"
 
 
 _HEAD = """\
 # Command line
 
-<!-- Made from the commands by trimtab.cli.app.reference_page; do not edit. -->
+<!-- Made by `python -m trimtab.cli.app` from the commands: change it there. -->
 
 Results go to stdout, everything else to stderr. A terminal gets tables, a pipe gets aligned text, and
 `--json` gives JSON whose fields stay the same. `NO_COLOR` is honoured. Where text of a model or a caller is
@@ -75,3 +79,6 @@ Commands find their installation like `trimtab up` does: `--config`, else the ne
 above the working folder, else the defaults; `--data` overrides the data folder. `calls` also works where
 nothing runs.
 """
+
+if __name__ == "__main__":
+    print(reference_page(), end="")

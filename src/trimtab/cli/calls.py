@@ -8,10 +8,10 @@ from cyclopts import App, Parameter, validators
 from trimtab.storage import CallQuery
 from trimtab.types import Call, CallState, Purpose, SystemClock
 
-from .callview import LIST_COLUMNS, SHORT_ID, call_row, write_call
+from .callview import SHORT_ID, call_row, list_columns, write_call
 from .options import AsJson, Place
 from .reach import Calls, call_json, open_calls
-from .terminal import CommandFailed, note, parse_when, stdout_is_terminal, write_json, write_table
+from .terminal import CommandFailed, note, parse_when, terminal_width, write_json, write_table
 
 app = App(name="calls", help="List, search and show recorded calls.")
 
@@ -77,13 +77,13 @@ def calls(
     if json:
         write_json([call_json(call, payload=full) for call in found])
         return 0
-    short = stdout_is_terminal()
+    width = terminal_width()
     if found:
-        write_table(LIST_COLUMNS, [call_row(call, now_us, short=short) for call in found])
+        write_table(list_columns(width), [call_row(call, now_us, width) for call in found])
     if not found:
         note("No calls" + (" match." if query != CallQuery(limit=query.limit) else " recorded yet."))
     elif len(found) == query.limit:
-        note(f"Older ones: --before {found[-1].id[:SHORT_ID] if short else found[-1].id}", "dim")
+        note(f"Older ones: --before {found[-1].id[:SHORT_ID] if width else found[-1].id}", "dim")
     return 0
 
 

@@ -1,6 +1,5 @@
 """One call as data, as a row and as a page."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,13 +10,13 @@ from trimtab.types import Attempt, Call, Closed, FeedbackGiven, format_usd
 from .terminal import (
     Cell,
     Column,
+    fit,
     one_line,
     paint,
     printable,
     show_duration,
     show_iso,
     show_time,
-    stdout_is_terminal,
     write,
 )
 
@@ -25,67 +24,74 @@ _STATE_STYLE = {"ok": "green", "error": "red", "cancelled": "yellow", "unfinishe
 
 _SHA256_BYTES = 32
 
-LIST_COLUMNS = (
-    Column(title="time"),
-    Column(title="id"),
-    Column(title="state"),
-    Column(title="model"),
-    Column(title="in", align="right", from_width=72),
-    Column(title="out", align="right", from_width=72),
-    Column(title="cost", align="right", from_width=110),
-    Column(title="took", align="right"),
-    Column(title="words", fluid=True, from_width=120),
-)
-
 SHORT_ID = 18
 """Characters of an id that lists show: its millisecond and 12 random bits. `calls show` takes them too."""
 
-MODEL_WIDTH = 28
-"""A longer model name is cut in lists."""
+WIDE = 120
+"""Terminals from this width on show a call's words, and then a model's name has a bound."""
+
+MODEL_CELLS = 32
+STATE_CELLS = 12
+"""Error codes longer than this are cut on terminals that are not wide."""
 
 
-def call_row(call: Call, now_us: int, *, short: bool) -> list[Cell | str]:
-    """Return a call as cells of `LIST_COLUMNS`."""
+def list_columns(width: int) -> tuple[Column, ...]:
+    """Return the columns of a list of calls for a terminal so wide; 0 stands for a pipe."""
+    return (
+        Column(title="time"),
+        Column(title="id"),
+        Column(title="state"),
+        Column(title="model", fluid=0 < width < WIDE),
+        Column(title="in", align="right", from_width=100),
+        Column(title="out", align="right", from_width=100),
+        Column(title="cost", align="right", from_width=WIDE),
+        Column(title="took", align="right"),
+        Column(title="words", fluid=True, from_width=WIDE),
+    )
+
+
+def call_row(call: Call, now_us: int, width: int) -> list[Cell]:
+    """Return a call as cells of `list_columns(width)`."""
     closed = call.closed
     usage = closed.usage if closed else None
-    state = closed.error_code if closed and closed.error_code else call.state
-    return [
-        show_time(call.opened.opened_us, now_us),
-        Cell(call.id[:SHORT_ID] if short else call.id, "dim"),
-        Cell(one_line(state, 24), _STATE_STYLE[call.state]),
-        one_line(_model(call), MODEL_WIDTH if short else 0),
+    state = one_line(closed.error_code if closed and closed.error_code else call.state)
+    model = one_line(_model(call))
+    texts = (
         "-" if usage is None else _estimated(usage.input_tokens, estimated=usage.estimated),
         "-" if usage is None else _estimated(usage.output_tokens, estimated=usage.estimated),
         _cost(closed),
         show_duration(call.latency_ms),
         one_line(last_words(call), 200),
+    )
+    narrow = 0 < width < WIDE
+    return [
+        Cell(show_time(call.opened.opened_us, now_us, brief=narrow)),
+        Cell(call.id[:SHORT_ID] if width else call.id, "dim"),
+        Cell(fit(state, STATE_CELLS) if narrow else state, _STATE_STYLE[call.state]),
+        Cell(fit(model, MODEL_CELLS) if width >= WIDE else model),
+        *map(Cell, texts),
     ]
 
 
-def call_line(call: Call, now_us: int) -> str:
-    """Return a call as one line of `trimtab tail`, cut to the terminal's width; whole in a pipe."""
-    from rich.cells import cell_len, set_cell_size
-
-    time, call_id, state, model, read, written, _cost, took, words = (
-        cell if isinstance(cell, Cell) else Cell(cell) for cell in call_row(call, now_us, short=True)
-    )
-    room = shutil.get_terminal_size().columns if stdout_is_terminal() else 0
+def call_line(call: Call, now_us: int, width: int) -> str:
+    """Return a call as one line of `trimtab tail`, cut to the terminal's width; 0 stands for a pipe."""
+    time, call_id, state, model, read, written, _price, took, words = call_row(call, now_us, width)
     fields = (
         (time, 8),
-        (state, 10),
-        (model, 16 if 0 < room < 100 else MODEL_WIDTH),
+        (state, 10 if width else 22),
+        (model, 16 if 0 < width < 100 else MODEL_CELLS),
         (Cell(f"{read.text}+{written.text}".rjust(9)), 9),
         (Cell(took.text.rjust(8)), 8),
-        (call_id, SHORT_ID),
-        (words, cell_len(words.text)),
+        (call_id, 0),
+        (words, 0),
     )
-    parts, used = [], 0
-    for cell, width in fields:
-        shown = min(width, room - used) if room else width
-        if shown <= 0:
+    parts, left = [], width or 10_000
+    for cell, cells in fields:
+        text = fit(cell.text, min(cells or left, left), fill=bool(cells))
+        parts.append(paint(text, cell.style))
+        left -= (cells or len(text)) + 2
+        if left <= 0:
             break
-        parts.append(paint(set_cell_size(cell.text, shown), cell.style))
-        used += shown + 2
     return "  ".join(parts).rstrip()
 
 

@@ -13,7 +13,7 @@ from .calls import Filters, call_query
 from .callview import call_line
 from .options import AsJson, Place
 from .reach import AdminCalls, Calls, call_json, running
-from .terminal import json_text, note, write
+from .terminal import json_text, note, terminal_width, write
 
 LOOK_S = 0.5
 """Between two looks at the newest calls."""
@@ -40,9 +40,9 @@ class Follower:
 
     def skip(self, last: int) -> list[Call]:
         """Take what is there as seen, but for the `last` newest calls, which are returned oldest first."""
-        found = self._find(SWEPT)
-        self._seen.update(call.id for call in found)
-        return found[:last][::-1]
+        newest = self._store.find(msgspec.structs.replace(self._query, limit=last)) if last else []
+        self._seen.update(call.id for call in (*newest, *self._find(SWEPT)))
+        return newest[::-1]
 
     def look(self, limit: int) -> list[Call]:
         """Return calls not returned before, in the order of their ends."""
@@ -95,7 +95,7 @@ def _print(store: Calls, calls: list[Call], *, json: bool) -> None:
         if json:
             write(json_text(call_json(call, payload=False)))
         else:
-            write(call_line(store.get(call.id) or call, now_us))
+            write(call_line(store.get(call.id) or call, now_us, terminal_width()))
 
 
 def _end_us(call: Call) -> int:

@@ -16,6 +16,10 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 _SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 _NO_CACHE = (b"cache-control", b"no-cache")
 _LONGEST_LABEL = 256
+_LABELS = frozenset(
+    {b"user-agent", b"traceparent", b"x-trimtab-session", b"x-trimtab-user", b"x-trimtab-tags"}
+)
+"""Headers that are kept with the call."""
 
 
 class Calls:
@@ -39,29 +43,16 @@ class Calls:
         headers = scope["headers"]
         caller = authorize(headers, policy, core.state.ring, bound_to_loopback=self._loopback)
         body = await read_body(headers, receive, policy.max_request_bytes)
-        session = user = client = trace = ""
-        tags: tuple[str, ...] = ()
-        for name, value in headers:
-            if name == b"user-agent":
-                client = _label(value)
-            elif name == b"traceparent":
-                trace = _label(value)
-            elif name.startswith(b"x-trimtab-"):
-                if name == b"x-trimtab-session":
-                    session = _label(value)
-                elif name == b"x-trimtab-user":
-                    user = _label(value)
-                elif name == b"x-trimtab-tags":
-                    tags = tuple(t for t in (part.strip() for part in _label(value).split(",")) if t)
+        labels = _labels(headers)
         ask = Ask(
             kind=kind,
             body=body,
             caller=caller,
-            session=session,
-            user=user,
-            tags=tags,
-            client=client,
-            trace_parent=trace,
+            session=labels.get(b"x-trimtab-session", ""),
+            user=labels.get(b"x-trimtab-user", ""),
+            tags=_tags(labels.get(b"x-trimtab-tags", "")),
+            client=labels.get(b"user-agent", ""),
+            trace_parent=labels.get(b"traceparent", ""),
             gone=_gone(receive),
         )
         call = core.call(ask)
@@ -110,6 +101,14 @@ def _gone(receive: Receive) -> Callable[[], Awaitable[None]]:
             pass
 
     return gone
+
+
+def _labels(headers: Headers) -> dict[bytes, str]:
+    return {name: _label(value) for name, value in headers if name in _LABELS}
+
+
+def _tags(text: str) -> tuple[str, ...]:
+    return tuple(tag for tag in (part.strip() for part in text.split(",")) if tag) if text else ()
 
 
 def _label(value: bytes) -> str:

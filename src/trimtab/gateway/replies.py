@@ -22,7 +22,7 @@ async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> 
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_json(send: Send, status: int, body: Any, headers: Headers | None = None) -> None:
+async def send_json(send: Send, status: int, body: object, headers: Headers | None = None) -> None:
     """Send an object as JSON."""
     await send_bytes(send, status, _encode(body), [JSON, *(headers or ())])
 

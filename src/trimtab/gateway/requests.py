@@ -20,7 +20,9 @@ async def read_body(headers: list[tuple[bytes, bytes]], receive: Receive, limit:
         if name == b"content-length" and value.isdigit() and int(value) > limit:
             raise _too_large(limit)
         if name == b"content-encoding" and value.lower() != b"identity":
-            raise CallerError(f"content-encoding {value.decode('latin-1')!r} is not taken; send the body plain")
+            raise CallerError(
+                f"content-encoding {value.decode('latin-1')!r} is not taken; send the body plain"
+            )
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone("the client closed its connection while sending")

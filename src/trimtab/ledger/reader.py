@@ -88,6 +88,7 @@ class SegmentReader:
             OSError: the disk fails.
         """
         if self.too_new:
+            self.at_end = True
             return []
         start = self._scanner.offset
         size = os.fstat(self._fd).st_size

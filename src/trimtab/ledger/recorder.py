@@ -246,7 +246,8 @@ class Recorder:
         self._count("opening_lost", orphans)
         self._count("feedback", self._store_rows(self._feedback, self._store.insert_feedback))
         self._count("stored", new + orphans)
-        self._unindexed = max(self._unindexed, 0) + new + orphans
+        if new + orphans:
+            self._unindexed = max(self._unindexed, 0) + new + orphans
         self._ready_bytes = 0
         self._sources.clear()
         return new

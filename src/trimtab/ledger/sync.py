@@ -27,10 +27,11 @@ def sync_file(fd: int) -> None:
 class GroupSync:
     """Runs one synchronisation for all who wait when it starts; who comes later shares the next.
 
+    Where one fails, all who wait by then are told: what they wrote may be among what the disk lost.
     Used from one event loop's thread.
     """
 
-    __slots__ = ("_pool", "_running", "_sync", "_waiting")
+    __slots__ = ("_error", "_pool", "_running", "_sync", "_waiting")
 
     def __init__(self, sync: Callable[[], None]) -> None:
         """Prepare; `sync` is called in another thread, one at a time, and raises what waiters shall see."""
@@ -38,6 +39,8 @@ class GroupSync:
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="trimtab-sync")
         self._waiting: list[asyncio.Future[None]] = []
         self._running = False
+        self._error: Exception | None = None
+        """Of the last synchronisation."""
 
     async def wait(self) -> None:
         """Return once a synchronisation that began after this call has ended; raise what it raised."""
@@ -54,32 +57,38 @@ class GroupSync:
             return
         self._pool.shutdown(wait=True)
         self._pool = None
+        if self._error is None:
+            self._run()
         batch, self._waiting = self._waiting, []
-        try:
-            self._sync()
-        except Exception as error:  # noqa: BLE001 - belongs to the waiters; with none of them, to nobody
-            _settle(batch, error)
-        else:
-            _settle(batch, None)
+        _settle(batch, self._error)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._pool is None:
             return
         batch, self._waiting = self._waiting, []
         self._running = True
-        job = loop.run_in_executor(self._pool, self._sync)
-        job.add_done_callback(lambda done: self._finish(done, batch, loop))
+        job = loop.run_in_executor(self._pool, self._run)
+        job.add_done_callback(lambda _: self._finish(batch, loop))
 
-    def _finish(
-        self, job: asyncio.Future[None], batch: list[asyncio.Future[None]], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def _run(self) -> None:
+        try:
+            self._sync()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait
+            self._error = error
+        else:
+            self._error = None
+
+    def _finish(self, batch: list[asyncio.Future[None]], loop: asyncio.AbstractEventLoop) -> None:
         self._running = False
-        _settle(batch, asyncio.CancelledError() if job.cancelled() else job.exception())
+        if self._error is not None:
+            batch += self._waiting
+            self._waiting = []
+        _settle(batch, self._error)
         if self._waiting:
             self._start(loop)
 
 
-def _settle(batch: list[asyncio.Future[None]], error: BaseException | None) -> None:
+def _settle(batch: list[asyncio.Future[None]], error: Exception | None) -> None:
     for waiter in batch:
         if waiter.done():  # its caller was cancelled meanwhile
             continue

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 _flag = msgspec.json.Decoder(bool).decode
 _object = msgspec.json.Decoder(dict[str, Any]).decode
+T = TypeVar("T")
 _NULL = msgspec.Raw(b"null")
 _TRUE = msgspec.Raw(b'{"include_usage":true}')
 _NOT_PARAMETERS = frozenset(
@@ -61,9 +62,9 @@ def parse(ask: Ask) -> Parsed:
         fields = _decode(ask.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CallerError(f"the body must be a JSON object: {error}") from error
-    model = _field(fields, "model", _text, "a text such as \"openai/gpt-4o-mini\"")
+    model = _field(fields, "model", _text, 'a text such as "openai/gpt-4o-mini"')
     if not model:
-        raise CallerError("`model` is missing; name one, such as \"openai/gpt-4o-mini\"", param="model")
+        raise CallerError('`model` is missing; name one, such as "openai/gpt-4o-mini"', param="model")
     words = "messages" if ask.kind == "chat" else "input"
     if words not in fields:
         raise CallerError(f"`{words}` is missing", param=words)
@@ -84,7 +85,9 @@ def parse(ask: Ask) -> Parsed:
     )
 
 
-def _field(fields: dict[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Raw], Any], expected: str) -> Any:
+def _field(
+    fields: dict[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Raw], T], expected: str
+) -> T | None:
     raw = fields.get(name)
     if raw is None or raw == _NULL:
         return None

@@ -1,42 +1,18 @@
-"""One call from its opening to its end: resolve → open → attempt → stream → record."""
+"""One call from its opening to its end: parse → resolve → open → attempt → stream → record."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from trimtab.types import (
-    Attempt,
-    Closed,
-    Completion,
-    Done,
-    Frame,
-    Opened,
-    ProviderFault,
-    Reply,
-    Request,
-    TrimtabError,
-    new_id,
-)
-from trimtab.types.errors import (
-    ClientGone,
-    EmptyReply,
-    FirstByteTimeout,
-    IdleTimeout,
-    LedgerUnavailable,
-    ProviderError,
-    StreamCut,
-    StreamError,
-)
+from trimtab.types import Closed, Done, Frame, Opened, ProviderFault, TrimtabError, new_id
+from trimtab.types.errors import ClientGone, LedgerUnavailable, ProviderError, StreamCut
 
 from .ask import Ask, Parsed, parse
+from .attempt import Attempts, reported
 from .record import Outcome, closed_record, opened_record
-from .stages import DONE, RawLane, Tally, TypedLane, error_event
-from .state import ModelPlan, Plan, State, Target
+from .stages import DONE, RawLane, TypedLane, error_event
+from .state import Plan, State
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -52,17 +28,10 @@ class LiveCall:
     """
 
     __slots__ = (
-        "_at",
-        "_busy",
+        "_attempts",
         "_closed",
         "_core",
         "_follower",
-        "_frames",
-        "_held",
-        "_lane",
-        "_reply",
-        "_tally",
-        "_target",
         "_watch",
         "ask",
         "body",
@@ -71,7 +40,6 @@ class LiveCall:
         "outcome",
         "parsed",
         "plan",
-        "reply_headers",
         "state",
         "streaming",
     )
@@ -84,22 +52,19 @@ class LiveCall:
         self.body = b""
         self.streaming = False
         """Set by whoever hands the stream on, once its status can no longer change."""
-        self.reply_headers: tuple[tuple[str, str], ...] = ()
         self.outcome = Outcome()
         self.parsed: Parsed
         self.plan: Plan
         self.opened: Opened | None = None
-        self._at = 0.0
-        self._busy: Target | None = None
+        self._attempts: Attempts | None = None
         self._closed = False
         self._follower: asyncio.Task[None] | None = None
-        self._frames: AsyncIterator[Frame] | None = None
-        self._held: list[Frame] = []
-        self._lane: RawLane | TypedLane | None = None
-        self._reply: AbstractAsyncContextManager[Reply] | None = None
-        self._tally = Tally()
-        self._target: Target | None = None
-        self._watch: Watch
+        self._watch: Watch | None = None
+
+    @property
+    def reply_headers(self) -> tuple[tuple[str, str], ...]:
+        """The provider's headers worth passing on, such as its rate limits."""
+        return self._attempts.reply_headers if self._attempts is not None else ()
 
     # --- entering and leaving -------------------------------------------------------------------------------
 
@@ -112,23 +77,24 @@ class LiveCall:
             ProviderError: no target and no fallback gave an answer.
             ClientGone: the client went away.
         """
-        core = self._core
-        self.parsed = parsed = parse(self.ask)
+        core, ask, policy = self._core, self.ask, self.state.policy
+        self.parsed = parsed = parse(ask)
         self.call_id = new_id()
-        sticky = parsed.user or self.ask.session or self.call_id
-        self.plan = self.state.resolve(parsed.model, sticky)
-        for name, value in self.plan.defaults.items():
+        sticky = parsed.user or ask.session or self.call_id
+        self.plan = plan = self.state.resolve(parsed.model, sticky)
+        for name, value in plan.defaults.items():
             parsed.fields.setdefault(name, value)
-        loop = asyncio.get_running_loop()
-        self._at = loop.time()
+        at = asyncio.get_running_loop().time()
         await self._open()
-        follow = self._start_following if self.ask.gone is not None else None
-        self._watch = watch = Watch(self.state.policy.deadlines.total_s, follow)
+        follow = self._start_following if ask.gone is not None else None
+        self._watch = watch = Watch(policy.deadlines.total_s, follow)
+        self._attempts = attempts = Attempts(plan, parsed, watch, policy.retry, core.counts, self.outcome)
         core.sweeper.add(watch)
         try:
-            await self._attempt_all(loop)
-            if not parsed.stream:
-                await self._close("ok")
+            await attempts.run(ask.kind, self.call_id, at)
+            if attempts.completion is not None:
+                self.body = attempts.completion.body
+                await self._close()
         except BaseException as error:
             await self._fail(error)
             raise
@@ -138,10 +104,9 @@ class LiveCall:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop what still runs; an unfinished stream is recorded as cancelled."""
-        try:
-            if not self._closed:
-                self._close_at_once(error if isinstance(error, TrimtabError) else _gone())
-        finally:
+        if not self._closed:
+            await self._fail(error if error is not None else ClientGone(_GONE))
+        else:
             await self._let_go()
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -152,38 +117,38 @@ class LiveCall:
             ClientGone: the client went away.
         """
         try:
-            lane, tally = self._lane, self._tally
-            assert lane is not None, "enter the call first"
-            held, self._held = self._held, []
-            first = b"".join([lane.encode(frame) for frame in held if type(frame) is Frame])
-            ended = held and _is_done(held[-1])
-            if ended:
-                first = first.removesuffix(DONE)
-            if first:
-                yield first
-            if not ended:
-                async for data in self._rest(lane, tally):
-                    yield data
-        except ProviderError as error:
+            async for data in self._content():
+                yield data
+            await self._close()
+        except (ProviderError, LedgerUnavailable) as error:
             await self._fail(error)
             yield error_event(error.message, error.code, error.kind)
             raise
         except BaseException as error:
             await self._fail(error)
             raise
-        try:
-            await self._close("ok")
-        except LedgerUnavailable as error:
-            yield error_event(error.message, error.code, error.kind)
-            raise
         yield DONE
 
-    async def _rest(self, lane: RawLane | TypedLane, tally: Tally) -> AsyncIterator[bytes]:
-        """Yield what comes after the first content; return at the provider's end marker."""
-        loop, watch, frames = asyncio.get_running_loop(), self._watch, self._frames
+    async def _content(self) -> AsyncIterator[bytes]:
+        """Yield everything up to the provider's end marker."""
+        attempts, watch = self._attempts, self._watch
+        assert attempts is not None, "enter the call first"
+        assert watch is not None, "enter the call first"
+        held, attempts.held = attempts.held, []
+        lane = (RawLane if held[-1].raw else TypedLane)(wants_usage=self.parsed.wants_usage)
+        ended = _is_done(held[-1])
+        first = b"".join([lane.encode(frame) for frame in held])
+        if ended:
+            first = first.removesuffix(DONE)
+        if first:
+            yield first
+        if ended:
+            return
+        frames, tally = attempts.frames, attempts.tally
         assert frames is not None, "the attempt left its frames"
-        idle_s, error = self._idle()
-        watch.arm(idle_s, error, loop.time())
+        idle_s, error = attempts.idle()
+        time = asyncio.get_running_loop().time
+        watch.arm(idle_s, error, time())
         try:
             async for frame in frames:
                 for event in frame.events:
@@ -191,189 +156,17 @@ class LiveCall:
                     if kind is Done:
                         return
                     if kind is ProviderFault:
-                        raise StreamError(f"the provider reported: {event.message}")  # type: ignore[union-attr]
+                        raise reported(event)
                     tally.add(event)
                 data = lane.encode(frame)
                 if data:
                     watch.disarm()  # a slow reader's time is not the provider's
                     yield data
-                watch.arm(idle_s, error, loop.time())
+                watch.arm(idle_s, error, time())
         except asyncio.CancelledError:
             watch.raise_for()
             raise
         raise StreamCut("the provider's stream ended without its end marker")
-
-    # --- attempts -------------------------------------------------------------------------------------------
-
-    async def _attempt_all(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Try the release's model, then its fallbacks, in order.
-
-        Raises:
-            ProviderError: the last one's error.
-        """
-        models = self.plan.models
-        for position, model in enumerate(models):
-            last = position == len(models) - 1
-            try:
-                await self._attempt_model(model, loop)
-            except ProviderError as error:
-                if last or not error.elsewhere or loop.time() >= self._watch.total():
-                    raise
-                self._core.counts.add_named("fallbacks")
-            else:
-                self.outcome.degraded = self._degraded(position)
-                return
-
-    async def _attempt_model(self, model: ModelPlan, loop: asyncio.AbstractEventLoop) -> None:
-        """Try a model's targets: another one at once, the same one after a pause."""
-        retry = self.state.policy.retry
-        avoid: set[int] = set()
-        tries = 0
-        while True:
-            target = model.pick(loop.time(), avoid)
-            assert target is not None, "a model has a target, and the last one is never avoided"
-            try:
-                await self._attempt(target, loop)
-            except ProviderError as error:
-                target.failed(loop.time())
-                tries += 1
-                if not error.retryable:
-                    avoid.add(id(target))
-                others = any(t is not target and id(t) not in avoid for t in model.targets)
-                if not error.elsewhere or tries >= retry.attempts * len(model.targets):
-                    raise
-                if not others:
-                    if not error.retryable or tries >= retry.attempts * (len(model.targets) - len(avoid)):
-                        raise
-                    await self._pause(error, tries, loop)
-                self._core.counts.add_named("retries")
-            else:
-                target.worked()
-                return
-
-    async def _pause(self, error: ProviderError, tries: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait as long as the provider asks, or with full jitter; raise `error` where that would be too long."""
-        retry = self.state.policy.retry
-        pause = random.uniform(0, min(retry.backoff_max_s, retry.backoff_s * 2 ** (tries - 1)))  # noqa: S311 - jitter
-        if error.retry_after_s is not None:
-            if error.retry_after_s > retry.retry_after_max_s:
-                raise error
-            pause = max(pause, error.retry_after_s)
-        if loop.time() + pause >= self._watch.total():
-            raise error
-        self._watch.disarm()
-        try:
-            await asyncio.sleep(pause)
-        except asyncio.CancelledError:
-            self._watch.raise_for()
-            raise
-
-    async def _attempt(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
-        """Ask one target once, and note how it went."""
-        began = loop.time()
-        code, status = "", 0
-        target.in_flight += 1
-        self._target = self._busy = target
-        self._core.counts.add_named("upstream_attempts")
-        outcome = self.outcome
-        outcome.model = target.label
-        outcome.provider = target.provider.name
-        try:
-            await self._ask_target(target, loop)
-            status = 200
-        except TrimtabError as error:
-            code, status = error.code, error.status if isinstance(error, ProviderError) else 0
-            await self._drop_reply()
-            raise
-        finally:
-            took = loop.time() - began
-            offset = int((began - self._at) * 1e6)
-            outcome.attempts.append(Attempt(target.label, offset, int(took * 1e6), code, status))
-
-    async def _ask_target(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
-        parsed, watch, outcome = self.parsed, self._watch, self.outcome
-        fields = parsed.fields
-        fields["model"] = target.model_json
-        limits = target.deadlines
-        request = Request(
-            kind=self.ask.kind,
-            model=target.name,
-            body=fields,
-            stream=parsed.stream,
-            deadlines=limits,
-            call_id=self.call_id,
-        )
-        first_byte_s = limits.first_byte_s
-        watch.follow(None)
-        watch.arm(
-            first_byte_s,
-            lambda: FirstByteTimeout(f"{target.label} sent nothing within its first-byte deadline of {first_byte_s:g} s"),
-            loop.time(),
-        )
-        try:
-            self._reply = context = target.provider.open(request)
-            reply = await context.__aenter__()
-            outcome.request_id = reply.head.request_id
-            self.reply_headers = reply.head.headers
-            watch.follow(getattr(reply, "received", None))
-            idle_s, error = self._idle()
-            watch.arm(idle_s, error, loop.time())
-            if parsed.stream:
-                await self._prime(reply)
-            else:
-                self._take(await reply.completion(), loop)
-                await self._drop_reply()
-        except asyncio.CancelledError:
-            watch.raise_for()
-            raise
-        finally:
-            watch.disarm()
-
-    def _take(self, completion: Completion, loop: asyncio.AbstractEventLoop) -> None:
-        outcome = self.outcome
-        self.body = outcome.response = completion.body
-        outcome.first_byte_us = int((loop.time() - self._at) * 1e6)
-        outcome.response_id = completion.response_id
-        outcome.model_served = completion.model
-        outcome.fingerprint = completion.fingerprint
-        outcome.finish_reason = completion.finish_reason
-        outcome.usage = completion.usage
-        outcome.text = completion.text
-
-    async def _prime(self, reply: Reply) -> None:
-        """Read a stream up to its first content: until then another target may still take over unseen."""
-        self._tally = tally = Tally()
-        self._held = held = []
-        self._frames = frames = reply.frames()
-        async for frame in frames:
-            held.append(frame)
-            for event in frame.events:
-                kind = type(event)
-                if kind is ProviderFault:
-                    raise StreamError(f"the provider reported: {event.message}")  # type: ignore[union-attr]
-                if kind is Done:
-                    if tally.empty:
-                        raise EmptyReply("the provider's stream ended without any choice in it")
-                else:
-                    tally.add(event)
-            if tally.content_seen or tally.finishes:
-                self.outcome.first_byte_us = int((asyncio.get_running_loop().time() - self._at) * 1e6)
-                lane = RawLane if frame.raw else TypedLane
-                self._lane = lane(wants_usage=self.parsed.wants_usage)
-                return
-        raise StreamCut("the provider's stream ended before its first content")
-
-    def _idle(self) -> tuple[float, Callable[[], TrimtabError]]:
-        target = self._target
-        assert target is not None, "there is an attempt"
-        idle_s = target.deadlines.idle_s
-        return idle_s, lambda: IdleTimeout(f"{target.label} paused for longer than its idle deadline of {idle_s:g} s")
-
-    def _degraded(self, position: int) -> bool:
-        """Tell whether a stand-in of lesser quality answered: `degraded_mode` is a fact of its provider."""
-        target = self._target
-        stands_in = position > 0 or self.plan.substituted
-        return stands_in and bool(target and getattr(target.provider, "degraded_mode", False))
 
     # --- records --------------------------------------------------------------------------------------------
 
@@ -387,9 +180,10 @@ class LiveCall:
 
     def _settle(self) -> None:
         """Take into the outcome what the stream's tally knows."""
-        if not self.parsed.stream:
+        attempts = self._attempts
+        if attempts is None or not self.parsed.stream:
             return
-        tally, outcome = self._tally, self.outcome
+        tally, outcome = attempts.tally, self.outcome
         started = tally.started
         if started is not None:
             outcome.response_id = started.response_id
@@ -399,7 +193,7 @@ class LiveCall:
         outcome.usage = tally.usage
         if tally.usage is None:
             outcome.text = tally.text
-        if tally.content_seen or tally.finishes:
+        if not tally.empty:
             outcome.response = tally.completion()
 
     def _closing(self) -> Closed:
@@ -411,53 +205,43 @@ class LiveCall:
         core.count(closed, opened)
         return closed
 
-    async def _close(self, state: str) -> None:
-        """Record the end.
+    async def _close(self) -> None:
+        """Record a good end.
 
         Raises:
             LedgerUnavailable: it cannot be written, and the policy is to refuse.
         """
+        if self._watch is not None:
+            self._core.sweeper.remove(self._watch)
         self._closed = True
-        self._core.sweeper.remove(self._watch)
         await self._core.recorder.write(self._closing(), "unrecorded_closed")
 
-    def _close_at_once(self, error: TrimtabError) -> None:
-        self._closed = True
-        outcome = self.outcome
-        outcome.state = "cancelled" if isinstance(error, ClientGone) else "error"
-        outcome.status, outcome.error_code, outcome.error_message = error.status, error.code, error.message
-        self._core.sweeper.remove(self._watch)
-        self._core.recorder.write_at_once(self._closing(), "unrecorded_closed")
-
     async def _fail(self, error: BaseException) -> None:
-        """Record a failed end once, and let the provider go."""
+        """Record a bad end, once, and let the provider go."""
         try:
             if not self._closed:
-                self._close_at_once(_as_ours(error))
+                self._closed = True
+                ours, outcome = _as_ours(error), self.outcome
+                outcome.state = "cancelled" if isinstance(ours, ClientGone) else "error"
+                outcome.status, outcome.error_code, outcome.error_message = (
+                    ours.status,
+                    ours.code,
+                    ours.message,
+                )
+                self._core.recorder.write_at_once(self._closing(), "unrecorded_closed")
         finally:
             await self._let_go()
 
     # --- letting go -----------------------------------------------------------------------------------------
 
-    async def _drop_reply(self) -> None:
-        """Close the provider's reply: pooled if it was read whole, else its socket is closed."""
-        busy, self._busy = self._busy, None
-        if busy is not None:
-            busy.in_flight -= 1
-        frames, self._frames = self._frames, None
-        reply, self._reply = self._reply, None
-        if frames is not None and hasattr(frames, "aclose"):
-            with suppress(ProviderError):
-                await frames.aclose()
-        if reply is not None:
-            await reply.__aexit__(None, None, None)
-
     async def _let_go(self) -> None:
-        self._core.sweeper.remove(self._watch)
+        if self._watch is not None:
+            self._core.sweeper.remove(self._watch)
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.cancel()
-        await self._drop_reply()
+        if self._attempts is not None:
+            await self._attempts.drop()
 
     def _start_following(self, watch: Watch) -> None:
         """Begin to wait for the client's going; only calls that outlast one sweep pay for it."""
@@ -470,17 +254,16 @@ class LiveCall:
         watch.client_gone()
 
 
+_GONE = "the client closed its connection before the answer was complete"
+
+
 def _is_done(frame: Frame) -> bool:
     return any(type(event) is Done for event in frame.events)
-
-
-def _gone() -> ClientGone:
-    return ClientGone("the client closed its connection before the answer was complete")
 
 
 def _as_ours(error: BaseException) -> TrimtabError:
     if isinstance(error, TrimtabError):
         return error
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        return _gone()
+        return ClientGone(_GONE)
     return TrimtabError(f"an internal error ended the call: {type(error).__name__}")

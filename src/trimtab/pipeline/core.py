@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trimtab.access import Caller
 from trimtab.providers import ProviderContext, make_provider
-from trimtab.types import Clock, Closed, FeedbackGiven, Opened, ProviderSpec, Provider, Snapshot, new_id
+from trimtab.types import Clock, Closed, FeedbackGiven, Opened, Provider, ProviderSpec, Snapshot, new_id
 from trimtab.types.errors import ProviderError
 
 from .ask import Ask

@@ -53,6 +53,7 @@ class Outcome:
 
     __slots__ = (
         "attempts",
+        "cache_hit",
         "degraded",
         "error_code",
         "error_message",
@@ -73,7 +74,7 @@ class Outcome:
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
-        self.degraded = False
+        self.cache_hit = self.degraded = False
         self.error_code = self.error_message = ""
         self.fingerprint = self.finish_reason = ""
         self.first_byte_us = 0
@@ -117,7 +118,9 @@ def opened_record(call_id: str, opened_us: int, ask: Ask, parsed: Parsed, plan: 
     )
 
 
-def closed_record(opened: Opened, outcome: Outcome, closed_us: int, catalog: Catalog, ask: Ask, keep: Keep) -> Closed:
+def closed_record(
+    opened: Opened, outcome: Outcome, closed_us: int, catalog: Catalog, ask: Ask, keep: Keep
+) -> Closed:
     """Return the record of a call that has ended; a missing usage is estimated and flagged, never a zero."""
     usage = outcome.usage
     if usage is None:
@@ -145,7 +148,7 @@ def closed_record(opened: Opened, outcome: Outcome, closed_us: int, catalog: Cat
         cost,
         version,
         outcome.degraded,
-        False,
+        outcome.cache_hit,
         keep(outcome.response) if outcome.response else b"",
     )
 

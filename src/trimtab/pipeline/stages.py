@@ -43,7 +43,16 @@ class StreamStage(Protocol):
 class Tally:
     """Adds a stream up: what the ledger keeps of it. Every frame passes here, in both lanes."""
 
-    __slots__ = ("_reasoning", "_refusals", "_texts", "_tools", "content_seen", "finishes", "started", "usage")
+    __slots__ = (
+        "_reasoning",
+        "_refusals",
+        "_texts",
+        "_tools",
+        "content_seen",
+        "finishes",
+        "started",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self.started: Started | None = None
@@ -126,7 +135,10 @@ class Tally:
         return _encode(reply)
 
     def _choice(self, index: int) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._texts.get(index, ())) or None}
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": "".join(self._texts.get(index, ())) or None,
+        }
         if index in self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning[index])
         if index in self._refusals:
@@ -172,9 +184,6 @@ class TypedLane:
 
     def _one(self, event: Event) -> bytes:
         match event:
-            case Started():
-                self._started = event
-                return b""
             case ContentDelta(text, choice, logprobs):
                 return self._delta(choice, {"content": text}, logprobs=logprobs)
             case ReasoningDelta(text, choice):
@@ -185,15 +194,24 @@ class TypedLane:
                 return self._delta(event.choice, {"tool_calls": [_tool(event)]})
             case Finish(reason, choice):
                 return self._delta(choice, {}, reason=reason)
-            case UsageReport(usage):
-                return self._event({"choices": [], "usage": usage_wire(usage)}) if self._wants_usage else b""
+            case _:
+                return self._frame_of(event)
+
+    def _frame_of(self, event: Event) -> bytes:
+        """Return the bytes of what is no part of a choice."""
+        match event:
+            case Started():
+                self._started = event
+            case UsageReport(usage) if self._wants_usage:
+                return self._event({"choices": [], "usage": usage_wire(usage)})
             case Done():
                 return DONE
             case ProviderFault(message, code):
                 return error_event(message, code, "provider_error")
+        return b""
 
     def _delta(
-        self, choice: int, delta: dict[str, Any], *, reason: str | None = None, logprobs: Any = None
+        self, choice: int, delta: dict[str, Any], *, reason: str | None = None, logprobs: object = None
     ) -> bytes:
         if choice not in self._begun:
             self._begun.add(choice)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -29,7 +28,16 @@ _encode = msgspec.json.Encoder().encode
 class Target:
     """One way to serve a model, with what we have seen of it lately."""
 
-    __slots__ = ("cool_until", "deadlines", "failures", "in_flight", "label", "model_json", "name", "provider")
+    __slots__ = (
+        "cool_until",
+        "deadlines",
+        "failures",
+        "in_flight",
+        "label",
+        "model_json",
+        "name",
+        "provider",
+    )
 
     def __init__(self, provider: Provider, spec: TargetSpec, deadlines: Deadlines) -> None:
         self.provider = provider
@@ -112,7 +120,9 @@ class State:
         self.policy: Policy = snapshot.policy
         self.ring = KeyRing(snapshot.keys)
         same = previous is not None and previous.snapshot.catalog == snapshot.catalog
-        self.catalog = previous.catalog if same and previous is not None else Catalog.load(snapshot.catalog or None)
+        self.catalog: Catalog = (
+            previous.catalog if previous is not None and same else Catalog.load(snapshot.catalog or None)
+        )
         self.specs = {spec.name: spec for spec in snapshot.providers}
         self.providers: dict[str, Provider] = {}
         old = previous.providers if previous is not None else {}
@@ -130,7 +140,9 @@ class State:
         for route in snapshot.routes:
             for channel, arms in route.channels.items():
                 for weighted in arms:
-                    self._arms[_arm_key(route.name, channel, weighted)] = self._arm_plan(route, channel, weighted)
+                    self._arms[_arm_key(route.name, channel, weighted)] = self._arm_plan(
+                        route, channel, weighted
+                    )
 
     def resolve(self, name: str, sticky: str) -> Plan:
         """Return what `provider/model`, `route/NAME` or a bare model name means.
@@ -173,26 +185,31 @@ class State:
         arms = route.channels.get("production", ()) if route is not None else ()
         if route is None or not arms:
             known = ", ".join(f"route/{n}" for n in sorted(self._routes)) or "none is configured"
-            raise ModelNotFound(f"there is no route {name!r} with a production channel; routes: {known}", param="model")
+            raise ModelNotFound(
+                f"there is no route {name!r} with a production channel; routes: {known}", param="model"
+            )
         return self._arms[_arm_key(name, "production", _choose(arms, name, sticky))]
 
     def _arm_plan(self, route: RouteSpec, channel: str, weighted: WeightedRelease) -> Plan:
         release = self.snapshot.releases.get(weighted.release)
         if release is None:
-            raise ConfigError(f"route {route.name!r} points at release {weighted.release!r}, which does not exist")
-        return self._plan(release, weighted.release, route=route.name, channel=channel, arm=weighted.arm)
+            raise ConfigError(
+                f"route {route.name!r} points at release {weighted.release!r}, which does not exist"
+            )
+        plan = self._plan(release, weighted.release)
+        return msgspec.structs.replace(plan, route=route.name, channel=channel, arm=weighted.arm)
 
     def _plan_for_model(self, name: str) -> Plan:
         model, substituted = self._full_name(name), False
         if model is None:
             model, substituted = self.snapshot.default_model, True
         release = Release(model=model)
-        return self._plan(release, release.id(), substituted=substituted)
+        return msgspec.structs.replace(self._plan(release, release.id()), substituted=substituted)
 
-    def _plan(self, release: Release, release_id: str, **where: Any) -> Plan:
+    def _plan(self, release: Release, release_id: str) -> Plan:
         models = tuple(ModelPlan(m, self._targets_of(m)) for m in (release.model, *release.fallbacks))
         defaults = {key: msgspec.Raw(_encode(value)) for key, value in release.parameters.items()}
-        return Plan(release=release_id, models=models, defaults=defaults, **where)
+        return Plan(release=release_id, models=models, defaults=defaults)
 
     def _targets_of(self, model: str) -> list[Target]:
         specs = self.snapshot.targets.get(model)
@@ -203,7 +220,9 @@ class State:
         for spec in specs:
             if spec.provider not in self.providers:
                 known = ", ".join(sorted(self.providers)) or "none"
-                raise ConfigError(f"model {model!r}: there is no provider {spec.provider!r}; configured: {known}")
+                raise ConfigError(
+                    f"model {model!r}: there is no provider {spec.provider!r}; configured: {known}"
+                )
             label = f"{spec.provider}/{spec.model}"
             if label not in self._targets:
                 own = self.specs[spec.provider].deadlines
@@ -224,7 +243,9 @@ class State:
             return f"{listed[0]}/{name}"
         if listed:
             choices = ", ".join(f"{p}/{name}" for p in sorted(listed))
-            raise AmbiguousModel(f"several providers may serve {name!r}; write one of: {choices}", param="model")
+            raise AmbiguousModel(
+                f"several providers may serve {name!r}; write one of: {choices}", param="model"
+            )
         if self.snapshot.default_model:
             return None
         known = ", ".join(n for n, _ in self.served()[:12]) or "none"

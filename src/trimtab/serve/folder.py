@@ -69,10 +69,10 @@ class Layout:
         Raises:
             StorageError: they cannot be made or written to.
         """
-        os.umask(0o077)
         try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
             for folder in (self.root, self.run, self.log, self.snapshot, self.counters):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)
             # A folder that existed may be open to others; what stands in it is not for them.
             self.root.chmod(0o700)
         except OSError as error:

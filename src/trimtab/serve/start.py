@@ -39,6 +39,7 @@ def up(options: UpOptions) -> int:
     would not start, or a second signal cut the end short.
     """
     set_up_log("trimtab")
+    os.umask(0o077)
     try:
         platform.refuse_unsupported()
         config = configure(options)

@@ -1,41 +1,41 @@
 """The error tree. An error carries its consequences, so that no layer above needs a ladder of ifs.
 
-    TrimtabError                     internal_error            500
-    ├── ConfigError                  config_invalid            500
-    ├── StorageError                 storage_error             500
-    │   ├── FormatTooNew             format_too_new            500
-    │   └── FolderBusy               data_folder_busy          503
-    ├── LedgerUnavailable            ledger_unavailable        503
-    ├── Overloaded                   overloaded                503
-    ├── ClientGone                   client_cancelled          499
-    ├── CallerError                  invalid_request           400
-    │   ├── AmbiguousModel           ambiguous_model           400
-    │   ├── Unauthenticated          invalid_api_key           401
-    │   ├── Forbidden                forbidden                 403
-    │   ├── NotFound                 not_found                 404
-    │   │   └── ModelNotFound        model_not_found           404
-    │   ├── MethodNotAllowed         method_not_allowed        405
-    │   ├── TooLarge                 request_too_large         413
-    │   └── WrongMediaType           unsupported_media_type    415
-    └── ProviderError                provider_error            502
-        ├── ConnectFailed            provider_unreachable      502  retryable
-        ├── TlsFailed                provider_tls_failed       502
-        ├── ConnectionLost           provider_connection_lost  502  retryable
-        ├── ConnectTimeout           connect_timeout           504  retryable
-        ├── FirstByteTimeout         first_byte_timeout        504  retryable
-        ├── IdleTimeout              idle_timeout              504  retryable
-        ├── TotalTimeout             total_timeout             504
-        ├── MalformedReply           provider_malformed_reply  502  retryable
-        ├── EmptyReply               provider_empty_reply      502  retryable
-        ├── StreamCut                stream_cut                502  retryable
-        ├── StreamError              provider_stream_error     502  retryable
-        ├── ReplyTooLarge            provider_reply_too_large  502
-        ├── RateLimited              rate_limited              429  retryable
-        ├── ProviderUnavailable      provider_unavailable      503  retryable
-        ├── ProviderFailed           provider_failed           502  retryable
-        ├── ProviderAuthFailed       provider_auth_failed      502
-        ├── ProviderRejected         provider_rejected         (the provider's own 4xx)
-        └── OwnModelUnavailable      own_model_unavailable     503  retryable
+TrimtabError                     internal_error            500
+├── ConfigError                  config_invalid            500
+├── StorageError                 storage_error             500
+│   ├── FormatTooNew             format_too_new            500
+│   └── FolderBusy               data_folder_busy          503
+├── LedgerUnavailable            ledger_unavailable        503
+├── Overloaded                   overloaded                503
+├── ClientGone                   client_cancelled          499
+├── CallerError                  invalid_request           400
+│   ├── AmbiguousModel           ambiguous_model           400
+│   ├── Unauthenticated          invalid_api_key           401
+│   ├── Forbidden                forbidden                 403
+│   ├── NotFound                 not_found                 404
+│   │   └── ModelNotFound        model_not_found           404
+│   ├── MethodNotAllowed         method_not_allowed        405
+│   ├── TooLarge                 request_too_large         413
+│   └── WrongMediaType           unsupported_media_type    415
+└── ProviderError                provider_error            502
+├── ConnectFailed            provider_unreachable      502  retryable
+├── TlsFailed                provider_tls_failed       502
+├── ConnectionLost           provider_connection_lost  502  retryable
+├── ConnectTimeout           connect_timeout           504  retryable
+├── FirstByteTimeout         first_byte_timeout        504  retryable
+├── IdleTimeout              idle_timeout              504  retryable
+├── TotalTimeout             total_timeout             504
+├── MalformedReply           provider_malformed_reply  502  retryable
+├── EmptyReply               provider_empty_reply      502  retryable
+├── StreamCut                stream_cut                502  retryable
+├── StreamError              provider_stream_error     502  retryable
+├── ReplyTooLarge            provider_reply_too_large  502
+├── RateLimited              rate_limited              429  retryable
+├── ProviderUnavailable      provider_unavailable      503  retryable
+├── ProviderFailed           provider_failed           502  retryable
+├── ProviderAuthFailed       provider_auth_failed      502
+├── ProviderRejected         provider_rejected         (the provider's own 4xx)
+└── OwnModelUnavailable      own_model_unavailable     503  retryable
 """
 
 from typing import ClassVar

@@ -31,9 +31,7 @@ def test_a_key_is_random_and_only_its_hash_is_kept() -> None:
         assert spec.created_us > 1_700_000_000_000_000
 
 
-@pytest.mark.parametrize(
-    "form", ["Bearer {}", "bearer {}", "BEARER   {}", "Bearer {} ", "{}"]
-)
+@pytest.mark.parametrize("form", ["Bearer {}", "bearer {}", "BEARER   {}", "Bearer {} ", "{}"])
 @pytest.mark.parametrize("name", [b"authorization", b"x-api-key"])
 @pytest.mark.parametrize("policy", [OPEN, CLOSED])
 def test_a_known_key_opens(form: str, name: bytes, policy: Policy) -> None:

@@ -190,7 +190,9 @@ def test_other_headers_and_their_order_change_nothing(extra: Headers, random: ob
 
 @given(st.binary(max_size=40))
 def test_no_other_host_gets_in(host: bytes) -> None:
-    name, _, port = host.rpartition(b":") if host.endswith(tuple(b":%d" % d for d in range(10))) else (host, b"", b"")
+    name, _, port = (
+        host.rpartition(b":") if host.endswith(tuple(b":%d" % d for d in range(10))) else (host, b"", b"")
+    )
     known = {b"localhost", b"127.0.0.1", b"[::1]"}
     if host.lower() not in known and name.lower() not in known:
         assert problem([(b"host", host)]) is not None

@@ -77,7 +77,9 @@ class Room:
                 ProviderSpec(name="openai", api_key=""),
             ),
             targets={"p/alias": (TargetSpec(provider="p", model="m"),)},
-            routes=(RouteSpec(name="help", channels={"production": (WeightedRelease(release=release.id()),)}),),
+            routes=(
+                RouteSpec(name="help", channels={"production": (WeightedRelease(release=release.id()),)}),
+            ),
             releases={release.id(): release},
             keys=(KeySpec(id="key_1", sha256="5ec2e7" * 10),),
         )
@@ -162,7 +164,12 @@ def test_keys_are_made_shown_once_and_revoked(room: Room, client: Client) -> Non
     assert made["published"] == {"generation": 7, "obeyed": True, "waiting": [], "notes": []}
     (stored,) = room.stored.values()
     assert KeyRing([stored]).check(made["key"].encode()) == stored
-    assert (made["id"], made["name"], made["project"], made["payload"]) == (stored.id, "app", "default", "hash")
+    assert (made["id"], made["name"], made["project"], made["payload"]) == (
+        stored.id,
+        "app",
+        "default",
+        "hash",
+    )
     status, listed, raw = client.ask("GET", "/api/v1/keys")
     assert [key["id"] for key in listed["keys"]] == [made["id"]]
     assert made["key"].encode() not in raw
@@ -207,7 +214,9 @@ def test_calls_are_filtered_and_paged(room: Room, client: Client) -> None:
     assert found["before"] is None
 
 
-@pytest.mark.parametrize("query", ["nonsense=1", "limit=0", "limit=9999", "limit=x", "state=good", "since_us=x"])
+@pytest.mark.parametrize(
+    "query", ["nonsense=1", "limit=0", "limit=9999", "limit=x", "state=good", "since_us=x"]
+)
 def test_unusable_filters_are_named(client: Client, query: str) -> None:
     status, answer, _ = client.ask("GET", f"/api/v1/calls?{query}")
     assert (status, answer["error"]["code"]) == (400, "invalid_request")

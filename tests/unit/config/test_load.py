@@ -141,7 +141,10 @@ def test_a_whole_file(tmp_path: Path) -> None:
         ("[providers.route]", "'route' is reserved; choose another name"),
         ("[providers.'a b']", 'providers."a b": a name has letters'),
         ("[providers.p]\nbase_url = 'h/v1'", "providers.p.base_url: no URL"),
-        ("[providers.p]\nheaders = { a = 1 }", "providers.p.headers = (not shown): expected a table of texts"),
+        (
+            "[providers.p]\nheaders = { a = 1 }",
+            "providers.p.headers = (not shown): expected a table of texts",
+        ),
         ("[providers.p]\nmodels = 'm'", "providers.p.models = 'm': expected a list of texts"),
         ("[providers.p]\ndeadlines = { idle = 1 }", "providers.p.deadlines.idle: unknown key"),
         ("[models.m]\ntargets = [{ provider = 'own', model = 'x' }]", "with a slash"),
@@ -155,7 +158,10 @@ def test_a_whole_file(tmp_path: Path) -> None:
         ("[routes.r]\nmodel = 'nope/x'", "provider 'nope' is not configured"),
         ("[routes.r]\nmodel = 'own/x'\nfallbacks = ['owm/x']", "did you mean 'own'?"),
         ("[routes.r]\nmodel = 'own/x'\nparameters = { a = nan }", "a value that JSON can carry"),
-        ("[routes.r]\nmodel = 'own/x'\nparameters = { a = 99999999999999999 }", "a value that JSON can carry"),
+        (
+            "[routes.r]\nmodel = 'own/x'\nparameters = { a = 99999999999999999 }",
+            "a value that JSON can carry",
+        ),
         ("[own]\nenabled = false\n[routes.r]\nmodel = 'own/x'", "provider 'own' is not configured"),
         ("[gateway]\nhost = '${NOPE}'", "gateway.host: environment variable NOPE is not set"),
         ("[providers.p]\napi_key = '${a b}'", "providers.p.api_key: ${a b} is no reference"),
@@ -220,14 +226,18 @@ VALUES = st.recursive(
 SECTIONS = st.sampled_from(
     ["gateway", "data", "own", "providers", "models", "routes", "catalog", "retry", "x"]
 )
-KEYS = st.sampled_from(["port", "host", "dir", "url", "p", "own", "a/m", "targets", "model", "deadlines", "0"])
+KEYS = st.sampled_from(
+    ["port", "host", "dir", "url", "p", "own", "a/m", "targets", "model", "deadlines", "0"]
+)
 
 
 @given(st.dictionaries(SECTIONS, st.dictionaries(KEYS, VALUES, max_size=3) | VALUES, max_size=3))
 def test_whatever_a_file_holds_it_is_checked_or_refused_in_words(raw: dict[str, object]) -> None:
     from trimtab.config.check import read_document
 
+    said = "f: "
     try:
         read_document(raw, HOME, "f")
     except ConfigError as error:
-        assert error.message.startswith("f: ")
+        said = error.message
+    assert said.startswith("f: ")

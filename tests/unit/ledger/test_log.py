@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -93,7 +94,12 @@ def test_a_child_that_is_started_does_not_keep_the_lock(tmp_path, writer):
     (path,) = segments(tmp_path / "log")
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
         writer.close()
+        # The kernel lets a child's parent go on a moment before it closes the child's descriptors.
+        deadline = time.monotonic() + 10
+        while locked(path) and time.monotonic() < deadline:
+            time.sleep(0.001)
         assert not locked(path)
+        assert child.poll() is None
         child.communicate(b"\n")
 
 
@@ -344,10 +350,14 @@ def test_a_failed_sync_reaches_all_its_waiters_and_the_next_record_goes_elsewher
 
     async def main():
         syncs.error = OSError(5, "Input/output error")
-        results = await asyncio.gather(
-            *(writer.append_durable(opened()) for _ in range(3)), return_exceptions=True
-        )
+        syncs.gate.clear()
+        tasks = [asyncio.ensure_future(writer.append_durable(opened())) for _ in range(3)]
+        await asyncio.sleep(0)
+        syncs.gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        # The second and third came too late for that synchronisation, but wrote to the same lost file.
         assert [type(result) for result in results] == [LedgerUnavailable] * 3
+        assert syncs.count == 1
         syncs.error = None
         await writer.append_durable(opened())
 

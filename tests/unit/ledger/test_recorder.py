@@ -193,7 +193,7 @@ def test_a_later_writer_of_the_same_name_does_not_keep_dead_calls_open(folder, r
 def test_a_roll_between_two_looks_does_not_look_like_death(
     folder, recorder, store, opened, closed, monkeypatch
 ):
-    """The writer makes its next segment after the folder was listed, and lets go of the last before locks are tried."""
+    """Between trying the locks and listing the folder, the writer moves on to its next segment."""
     writer = LogWriter(folder, "w", segment_bytes=1)
     slow = opened()
     writer.append(slow)
@@ -307,7 +307,7 @@ def test_a_torn_tail_is_counted_and_its_segment_removed(folder, recorder, writer
 def test_a_torn_frame_that_is_replaced_by_one_of_the_same_length_is_read(
     folder, recorder, writer, opened, closed
 ):
-    """The disk was full: the writer takes a half frame back, and what it writes next ends at the same place."""
+    """The disk was full: a half frame is taken back, and what is written next ends at the same place."""
     first = opened(request=b"x" * 600)
     writer.append(first)
     (path,) = logs(folder)
@@ -592,7 +592,7 @@ def test_run_backs_off_while_the_store_fails_and_recovers(recorder, writer, stor
 
     recorder.run(lambda: bool(store.calls), sleep=sleep)
     assert len(store.calls) == 3
-    assert 0 < min(naps)
+    assert min(naps) > 0
     assert max(naps) <= 0.2, "stop is asked for at least every 200 ms"
     assert len(store.batches) == 1
 

@@ -1,6 +1,10 @@
 """Small decisions of the composition root."""
 
+import asyncio
+import resource
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,7 +56,9 @@ def test_options_stand_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "trimtab.toml"
     file.write_text("[gateway]\nport = 9000\nworkers = 3\n[own]\nmodel = 'm'\nurl = 'http://h/v1'\n")
     config = configure(
-        UpOptions(config=file, port=9100, data=tmp_path / "d", console_port=9101, model_path=tmp_path / "x.gguf")
+        UpOptions(
+            config=file, port=9100, data=tmp_path / "d", console_port=9101, model_path=tmp_path / "x.gguf"
+        )
     )
     assert (config.gateway.port, config.gateway.workers, config.console.port) == (9100, 3, 9101)
     assert config.data_dir == tmp_path / "d"
@@ -95,7 +101,10 @@ def test_the_summary_says_what_answers_and_who_may_call(tmp_path: Path) -> None:
     assert "open to programs on this machine" in text
     assert str(tmp_path) in text
     closed = of(
-        tmp_path, providers=(ProviderSpec(name="openai"),), policy=Policy(open_access=False), own=Own(enabled=False)
+        tmp_path,
+        providers=(ProviderSpec(name="openai"),),
+        policy=Policy(open_access=False),
+        own=Own(enabled=False),
     )
     text = summary(closed, "http://127.0.0.1:8400", "http://127.0.0.1:8401")
     assert "openai/..." in text
@@ -117,20 +126,14 @@ def test_ends_are_said_in_words() -> None:
 
 
 def test_open_files_are_as_many_as_allowed() -> None:
-    import resource
-
     assert raise_open_files() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def test_a_process_that_nobody_buried_counts_as_dead() -> None:
-    import subprocess
-
     process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.read()
     # It has closed its files and ends; its status has not been asked for, so it stays listed.
-    import time
-
     deadline = time.monotonic() + 5
     while is_alive(process.pid) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -145,8 +148,6 @@ def test_living_workers_are_those_that_run() -> None:
 
 def test_workers_run_on_uvloop() -> None:
     async def loop_name() -> int:
-        import asyncio
-
         return int("uvloop" in type(asyncio.get_running_loop()).__module__)
 
     assert run_async(loop_name) == 1

@@ -16,17 +16,19 @@ from .output import (
     paint,
     progress_note,
     stdout_is_terminal,
+    terminal_width,
     write,
     write_json,
     write_table,
 )
-from .text import json_text, one_line, printable
+from .text import fit, json_text, one_line, printable
 from .times import parse_when, show_duration, show_iso, show_time
 
 __all__ = [
     "Cell",
     "Column",
     "CommandFailed",
+    "fit",
     "is_terminal",
     "json_text",
     "note",
@@ -39,6 +41,7 @@ __all__ = [
     "show_iso",
     "show_time",
     "stdout_is_terminal",
+    "terminal_width",
     "write",
     "write_json",
     "write_table",

@@ -1,6 +1,7 @@
 """Results on stdout, notes on stderr: rich tables on a terminal, aligned text in a pipe, JSON on request."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,11 @@ def stdout_is_terminal() -> bool:
     return is_terminal(sys.stdout)
 
 
+def terminal_width() -> int:
+    """Return how many columns the terminal has that results go to; 0 where they go elsewhere."""
+    return shutil.get_terminal_size().columns if stdout_is_terminal() else 0
+
+
 def has_colour(stream: IO[str]) -> bool:
     """Say whether colours may be written: a terminal, and no `NO_COLOR` (no-color.org)."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
@@ -89,10 +95,12 @@ def write_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell | str]])
 
 
 def _write_rich(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    texts = [[row[i].text for row in rows] for i in range(len(columns))]
     console = Console(file=sys.stdout, no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
     shown = [i for i, column in enumerate(columns) if console.width >= column.from_width]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, len(_GAP), 0, 0))
@@ -104,6 +112,8 @@ def _write_rich(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> No
             no_wrap=not column.wraps,
             overflow="fold" if column.wraps else "ellipsis",
             ratio=1 if column.fluid else None,
+            # Only a column that may shrink does: rich would take width from all of them.
+            min_width=None if column.fluid or column.wraps else max(map(cell_len, (column.title, *texts[i]))),
         )
     table.expand = any(columns[i].fluid for i in shown)
     for row in rows:

@@ -55,6 +55,19 @@ def one_line(text: str, limit: int = 0) -> str:
     return flat[: limit - 1] + "…" if limit and len(flat) > limit else flat
 
 
+def fit(text: str, cells: int, *, fill: bool = False) -> str:
+    """Return a safe line cut to so many terminal cells, filled up with spaces where `fill`.
+
+    >>> fit("日本語", 5), fit("ab", 4, fill=True)
+    ('日本…', 'ab  ')
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) > cells:
+        text = set_cell_size(text, max(0, cells - 1)).rstrip() + "…"
+    return set_cell_size(text, cells) if fill else text
+
+
 def json_text(value: object, *, indent: int | None = None) -> str:
     r"""Return JSON that is readable and that no terminal obeys: the rest is escaped as `\uXXXX`.
 

@@ -35,12 +35,18 @@ def parse_when(text: str, now_us: int) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def show_time(at_us: int, now_us: int) -> str:
-    """Return a moment in local time: the hour alone where it is of the last 12 hours, else with its day."""
+def show_time(at_us: int, now_us: int, *, brief: bool = False) -> str:
+    """Return a moment in local time: the hour alone where it is of the last 12 hours, else with its day.
+
+    Args:
+        at_us: the moment.
+        now_us: the present.
+        brief: leave out the year and the seconds of what is older.
+    """
     moment = datetime.fromtimestamp(at_us / 1e6, UTC).astimezone()
     if 0 <= now_us - at_us < 12 * 3600 * 1_000_000:
         return f"{moment:%H:%M:%S}"
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
+    return f"{moment:%m-%d %H:%M}" if brief else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def show_iso(at_us: int) -> str:

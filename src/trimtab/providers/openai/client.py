@@ -51,7 +51,9 @@ class OpenAIProvider:
 
     def open(self, request: Request) -> AbstractAsyncContextManager[Reply]:
         """Send a request; see `types.exchange.Provider.open`."""
-        exchange = self._client.request("POST", _PATHS[request.kind], _encode(request.body), connect_s=request.deadlines.connect_s)
+        exchange = self._client.request(
+            "POST", _PATHS[request.kind], _encode(request.body), connect_s=request.deadlines.connect_s
+        )
         return _Open(self, request, exchange)
 
     async def models(self) -> list[str]:
@@ -79,7 +81,9 @@ class OpenAIProvider:
             body = await exchange.body(_ERROR_BODY_BYTES)
         except ProviderError:
             body = b""  # the status alone says enough; its text broke off
-        pause = decode.retry_after(exchange.header(b"retry-after"), exchange.header(b"retry-after-ms"), self._clock)
+        pause = decode.retry_after(
+            exchange.header(b"retry-after"), exchange.header(b"retry-after-ms"), self._clock
+        )
         return decode.refusal(exchange.status, body[:_ERROR_BODY_BYTES], pause)
 
     @property

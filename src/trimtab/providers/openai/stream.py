@@ -48,7 +48,12 @@ class SseFramer:
         Raises:
             MalformedReply: one event is over the limit (16 MiB unless told).
         """
-        if not self._buffer and data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+        if (
+            not self._buffer
+            and data.endswith(b"\n\n")
+            and data.find(b"\n\n") == len(data) - 2
+            and b"\r" not in data
+        ):
             return [data]
         buffer = self._buffer + data if self._buffer else data
         frames = []

@@ -150,7 +150,7 @@ def text_of(content: str | list[Any] | None) -> str:
     return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
 
 
-def error_text(error: Any) -> tuple[str, str]:
+def error_text(error: object) -> tuple[str, str]:
     """Return (message, code) of an `error` object in any of the shapes that providers use."""
     if isinstance(error, dict):
         message = error.get("message") or error.get("type") or "no message"

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import secrets
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ class ModelOptions:
 
 
 def run_model(options: ModelOptions, stop: StopLike, ready: Callable[[Endpoint], None]) -> None:
-    """Serve the own model until `stop` is set. Blocks.
+    """Serve the own model until `stop` is set, then end the process with status 0: llama.cpp has no safe end.
 
     Downloads the weights where they are missing (93 MB), loads them (1 to 2 s), leaves the endpoint in the
     run folder and calls `ready` with it; takes the endpoint back at the end.
@@ -112,28 +113,35 @@ def _serve(
             "version does not know, or does not fit into memory; name another with --model-path, "
             "or lower own.context"
         ) from error
-    try:
-        base_url = f"{server.listening_address}/v1"
-        endpoint = Endpoint(
-            base_url=base_url,
-            api_key=api_key,
-            model=facts["name"],
-            fingerprint=_fingerprint(weights, facts),
-            pid=os.getpid(),
-            context_tokens=facts["context_tokens"],
-            system_prompt=facts["system_prompt"],
-            tools=_knows_tools(server.listening_address, api_key),
-            runtime_fingerprint="b{build_number}-{commit}".format_map(runtime.BUILD_INFO),
-        )
-        write_endpoint(options.run_dir, endpoint)
-        _log.info("own model %s answers at %s (%s)", endpoint.model, base_url, weights.source)
-        ready(endpoint)
-        while not stop.wait(_STOP_POLL_S):
-            pass
-        clear_endpoint(options.run_dir)
-    finally:
-        # Dropping the last reference stops llama.cpp's threads and closes its port.
-        del server
+    endpoint = Endpoint(
+        base_url=f"{server.listening_address}/v1",
+        api_key=api_key,
+        model=facts["name"],
+        fingerprint=_fingerprint(weights, facts),
+        pid=os.getpid(),
+        context_tokens=facts["context_tokens"],
+        system_prompt=facts["system_prompt"],
+        tools=_knows_tools(server.listening_address, api_key),
+        runtime_fingerprint="b{build_number}-{commit}".format_map(runtime.BUILD_INFO),
+    )
+    write_endpoint(options.run_dir, endpoint)
+    _log.info("own model %s answers at %s (%s)", endpoint.model, endpoint.base_url, weights.source)
+    ready(endpoint)
+    while not stop.wait(_STOP_POLL_S):
+        pass
+    clear_endpoint(options.run_dir)
+    _end_process()
+
+
+def _end_process() -> None:
+    """End at once, answers under way included: their callers see the connection break, and ask again.
+
+    llama.cpp waits in its teardown, for ever and with the interpreter's lock held, for an answer under way.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    logging.shutdown()
+    os._exit(0)
 
 
 def _params(runtime: ModuleType, weights: Weights, options: ModelOptions) -> tuple[Any, dict[str, Any]]:
@@ -169,8 +177,6 @@ def _params(runtime: ModuleType, weights: Weights, options: ModelOptions) -> tup
         True,
         False,
     )
-    # Also how long an open stream may hold up the end of this process.
-    params.sse_ping_interval = 1
     params.cache_ram_mib = 0  # llama.cpp would keep up to 8 GB of past prompts
     params.verbosity = _TALKATIVE if options.log_file else _QUIET
     return params, facts

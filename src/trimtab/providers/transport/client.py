@@ -56,7 +56,9 @@ class Client:
             lines.append(f"{name}: {value}")
         self._common = "\r\n".join(lines).encode("latin-1", "strict") + b"\r\n"
 
-    def request(self, method: str, path: str, body: bytes = b"", *, connect_s: float | None = None) -> "Exchange":
+    def request(
+        self, method: str, path: str, body: bytes = b"", *, connect_s: float | None = None
+    ) -> "Exchange":
         """Return an exchange to enter: `async with client.request(...) as exchange`."""
         head = (
             f"{method} {self.origin.path}{path} HTTP/1.1\r\n"

@@ -71,7 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._buffered = 0
         self.received = 0
         """Bytes of the present reply so far, head and framing included."""
-        self._complete = False
+        self._complete: bool = False
         self._until_eof = False
         self._skip = False
         self._keep_alive = False
@@ -107,7 +107,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.status == 0 and self.received > _MAX_HEAD_BYTES:
             self._fail(MalformedReply(f"the reply's head is over {_MAX_HEAD_BYTES} bytes"))
             return
-        if self._complete and self.on_complete is not None:
+        if self.on_complete is not None and self.complete:
             self.on_complete(self)
             return
         if self._buffered > _PAUSE_AT and not self._paused and self._transport is not None:
@@ -235,6 +235,11 @@ class Connection(asyncio.BufferedProtocol):
             and transport.get_write_buffer_size() == 0
             and self._keep_alive
         )
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reply has arrived whole."""
+        return self._complete
 
     @property
     def untouched(self) -> bool:

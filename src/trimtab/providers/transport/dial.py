@@ -60,7 +60,9 @@ def tls_context(ca_file: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"ca_file {ca_file!r} cannot be used ({error}); it must hold PEM certificates") from error
+        raise ConfigError(
+            f"ca_file {ca_file!r} cannot be used ({error}); it must hold PEM certificates"
+        ) from error
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -127,23 +129,22 @@ async def _through_proxy(loop: asyncio.AbstractEventLoop, route: Route) -> Conne
         secret = f"{unquote(at.username)}:{unquote(at.password or '')}"
         lines.append("Proxy-Authorization: Basic " + base64.b64encode(secret.encode()).decode())
     transport, tunnel = await loop.create_connection(lambda: _Tunnel(loop), at.hostname, at.port or 3128)
+    connection = Connection(loop, route.buffer)
     try:
         transport.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         status = await tunnel.answer
-        if status != 200:
-            raise ConnectFailed(f"the proxy {at.hostname} answered CONNECT {target} with {status}")
-        connection = Connection(loop, route.buffer)
-        if context is not None:
-            secured = await loop.start_tls(transport, connection, context, server_hostname=origin.host)
-            if secured is None:
-                raise ConnectFailed(f"the proxy {at.hostname} closed the tunnel")
-            connection.connection_made(secured)
-        else:
-            transport.set_protocol(connection)
-            connection.connection_made(transport)
+        through = transport if context is None else None
+        if status == 200 and context is not None:
+            through = await loop.start_tls(transport, connection, context, server_hostname=origin.host)
     except BaseException:
         transport.abort()
         raise
+    if status != 200 or through is None:
+        transport.abort()
+        raise ConnectFailed(f"the proxy {at.hostname} answered CONNECT {target} with {status or 'no status'}")
+    if context is None:
+        transport.set_protocol(connection)
+    connection.connection_made(through)
     return connection
 
 

@@ -132,7 +132,7 @@ async def serve_and_drain(
     done, _ = await asyncio.wait((serving,), timeout=options.gateway.drain_s)
     if not done:
         cut = asyncio.all_tasks() - before - {serving}
-        log.warning("%d calls still open after %g s are cut", len(cut), options.gateway.drain_s)
+        log.warning("calls still open after %g s are cut", options.gateway.drain_s)
         for task in (*cut, serving):
             task.cancel()
         await asyncio.wait((*cut, serving), timeout=_CUT_S)
