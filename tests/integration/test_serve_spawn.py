@@ -72,7 +72,7 @@ def test_deaths_in_a_row_lengthen_the_pause_and_lose_no_descriptor(tmp_path: Pat
         pauses.append(child.plan_restart())
     assert pauses == [0.05, 0.1, 0.2]
     assert child.restarts == 3
-    child.failures = 50
+    child.failures = 5000
     assert child.plan_restart() == 5.0
     assert child.plan_restart(patient=True) == 600.0
     assert open_descriptors() == before

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,38 +21,36 @@ HIDDEN = "(hidden)"
 
 @app.command
 def check(place: Place | None = None, *, json: AsJson = False) -> int:
-    """Check the configuration: exit 0 where it can be used, 1 where it cannot.
+    """Check the configuration as a start would: exit 0 where it can be used, 1 where it cannot.
 
-    Names every problem with its key, what it holds and the mend. A variable that is not set is a warning: the
-    provider that needs it cannot be called, everything else can.
+    Names every problem with its key, what it holds and the mend. A variable that the file needs must be set here
+    too.
 
     Args:
         place: Which installation.
         json: Print JSON with stable fields.
     """
+    from trimtab.serve import check_config
+
     place = place or Place()
     try:
         config = load(place)
-        _check_catalog(config)
+        check_config(config)
     except ConfigError as error:
         if json:
-            write_json({"ok": False, "file": None, "error": error.message, "warnings": []})
+            write_json({"ok": False, "file": _file(place.config), "error": error.message})
         else:
             note(f"error: {error.message}", "red")
         return 1
-    warnings = [
-        f"providers.{name}.api_key: environment variable {variable} is not set; export it before `trimtab up`"
-        for name, variables in config.unset_variables(os.environ).items()
-        for variable in variables
-    ]
     if json:
-        file = None if config.source is None else str(config.source)
-        write_json({"ok": True, "file": file, "error": None, "warnings": warnings})
-        return 0
-    for warning in warnings:
-        note(f"warning: {warning}", "yellow")
-    write(one_line(f"{config.source or 'No file, so the defaults'}: good"))
+        write_json({"ok": True, "file": _file(config.source), "error": None})
+    else:
+        write(one_line(f"{config.source or 'No file, so the defaults'}: good"))
     return 0
+
+
+def _file(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 @app.command
@@ -153,17 +152,3 @@ def _flat(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(value, here)
         else:
             yield here, json_text(value)
-
-
-def _check_catalog(config: Config) -> None:
-    if config.catalog_file is None:
-        return
-    from trimtab.catalog import Catalog
-
-    try:
-        raw = config.catalog_file.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"catalog.file: {config.catalog_file} cannot be read ({error.strerror}); name an existing one"
-        ) from error
-    Catalog.load(raw)

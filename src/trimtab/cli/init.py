@@ -15,7 +15,7 @@ TEMPLATE = """\
 [data]
 # Everything stored: the log of all calls, the database, the running state.
 dir = ".trimtab"
-# What is kept of requests and answers: "full", "masked", "hash" or "none".
+# What is kept of requests and answers: "full", "hash" or "none".
 # payload = "full"
 # What a recorded call survives: "process" (any process dying) or "power" (a power cut too; slower).
 # durability = "process"

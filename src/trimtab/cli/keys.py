@@ -28,7 +28,7 @@ def create(
     Args:
         name: What it is for, so that you know it again.
         project: Project that its calls belong to.
-        payload: What is kept of its requests and answers; else what the project says.
+        payload: What is kept of its requests and answers (`masked` needs guards, which are not there yet).
         place: Which installation.
         json: Print JSON with stable fields.
     """

@@ -108,7 +108,7 @@ api_key = "${OPENAI_API_KEY}"
 
 [routes.support]
 model = "openai/gpt-4o-mini"
-fallbacks = ["own/smollm2"]
+fallbacks = ["own/smollm2-135m-instruct"]
 parameters = { temperature = 0.2 }
 ```
 """

@@ -16,10 +16,18 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 _SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 _NO_CACHE = (b"cache-control", b"no-cache")
 _LONGEST_LABEL = 256
-_LABELS = frozenset(
-    {b"user-agent", b"traceparent", b"x-trimtab-session", b"x-trimtab-user", b"x-trimtab-tags"}
+_WANTED = frozenset(
+    {
+        b"user-agent",
+        b"traceparent",
+        b"x-trimtab-session",
+        b"x-trimtab-user",
+        b"x-trimtab-tags",
+        b"content-length",
+        b"content-encoding",
+    }
 )
-"""Headers that are kept with the call."""
+"""Headers that frame the body or are kept with the call."""
 
 
 class Calls:
@@ -42,17 +50,18 @@ class Calls:
         policy = core.state.policy
         headers = scope["headers"]
         caller = authorize(headers, policy, core.state.ring, bound_to_loopback=self._loopback)
-        body = await read_body(headers, receive, policy.max_request_bytes)
-        labels = _labels(headers)
+        wanted = {name: value for name, value in headers if name in _WANTED}
+        body = await read_body(wanted, receive, policy.max_request_bytes)
+        get = wanted.get
         ask = Ask(
             kind=kind,
             body=body,
             caller=caller,
-            session=labels.get(b"x-trimtab-session", ""),
-            user=labels.get(b"x-trimtab-user", ""),
-            tags=_tags(labels.get(b"x-trimtab-tags", "")),
-            client=labels.get(b"user-agent", ""),
-            trace_parent=labels.get(b"traceparent", ""),
+            session=_label(get(b"x-trimtab-session")),
+            user=_label(get(b"x-trimtab-user")),
+            tags=_tags(_label(get(b"x-trimtab-tags"))),
+            client=_label(get(b"user-agent")),
+            trace_parent=_label(get(b"traceparent")),
             gone=_gone(receive),
         )
         call = core.call(ask)
@@ -103,16 +112,14 @@ def _gone(receive: Receive) -> Callable[[], Awaitable[None]]:
     return gone
 
 
-def _labels(headers: Headers) -> dict[bytes, str]:
-    return {name: _label(value) for name, value in headers if name in _LABELS}
-
-
 def _tags(text: str) -> tuple[str, ...]:
     return tuple(tag for tag in (part.strip() for part in text.split(",")) if tag) if text else ()
 
 
-def _label(value: bytes) -> str:
+def _label(value: bytes | None) -> str:
     """Return a header's text, cut to a sane length and free of control characters."""
+    if value is None:
+        return ""
     text = value[:_LONGEST_LABEL].decode("utf-8", "replace")
     if not text.isprintable():
         raise CallerError("headers must hold printable text")

@@ -52,7 +52,9 @@ class Pages:
         core = self._core
         policy = core.state.policy
         caller = authorize(scope["headers"], policy, core.state.ring, bound_to_loopback=self._loopback)
-        body = await read_body(scope["headers"], receive, min(policy.max_request_bytes, _LONGEST_TEXT * 4))
+        body = await read_body(
+            dict(scope["headers"]), receive, min(policy.max_request_bytes, _LONGEST_TEXT * 4)
+        )
         try:
             given = msgspec.json.decode(body, type=Feedback)
             id_time_us(given.call_id)

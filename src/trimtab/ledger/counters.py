@@ -50,6 +50,8 @@ _FILE_BYTES = 8192
 _SLOTS = (_FILE_BYTES - _HEADER.size) // 8
 _PER_OCTAVE = 4
 _INDEX = {name: index for index, name in enumerate(COUNTER_NAMES)}
+_INPUT, _OUTPUT, _COST = _INDEX["input_tokens"], _INDEX["output_tokens"], _INDEX["cost_nusd"]
+_LATENCY_SUM = _INDEX["latency_us_sum"]
 _LATENCY = 128
 """First slot of the histogram; those between the names and it are spare."""
 
@@ -93,6 +95,16 @@ class Counters:
         """Add a latency to the histogram, and to `latency_us_sum`. About 0.4 µs."""
         self._slots[_LATENCY + bucket_of(ms)] += 1
         self.add_named("latency_us_sum", int(ms * 1000))
+
+    def add_finished(self, outcome: str, usage: tuple[int, int, int], ms: float) -> None:
+        """Add a call that has ended, in one go: its outcome's counter, (input, output, nano-USD), its latency."""
+        slots = self._slots
+        slots[_INDEX[outcome]] += 1
+        slots[_INPUT] += usage[0]
+        slots[_OUTPUT] += usage[1]
+        slots[_COST] += usage[2]
+        slots[_LATENCY + bucket_of(ms)] += 1
+        slots[_LATENCY_SUM] += int(ms * 1000)
 
     def values(self) -> dict[str, int]:
         """Return all counters by name, and the histogram's buckets as `latency_ms[17]`."""

@@ -94,7 +94,7 @@ class FrameEncoder:
         self._encode_into = msgspec.msgpack.Encoder().encode_into
 
     def encode(self, record: Record) -> bytearray:
-        """Return a record's frame; the buffer is valid until the next call. About 1 µs for 1 KB.
+        """Return a record's frame; the buffer is valid until the next call. About 1.4 µs for 1 KB.
 
         Text that UTF-8 cannot hold (lone surrogates) is stored with question marks in its place.
 
@@ -110,9 +110,9 @@ class FrameEncoder:
         length = len(buffer) - FRAME_HEAD_BYTES
         if length > MAX_PAYLOAD:
             raise ValueError(f"a record of {length} bytes is over the log's limit of {MAX_PAYLOAD}")
-        with memoryview(buffer) as view:
-            crc = crc32(view[FRAME_HEAD_BYTES:], self._seed)
-        check = crc32(_HEAD_CHECKED.pack(MARKER, length, crc), self._seed)
+        seed = self._seed
+        crc = crc32(memoryview(buffer)[FRAME_HEAD_BYTES:], seed)
+        check = crc32(_HEAD_CHECKED.pack(MARKER, length, crc), seed)
         _HEAD.pack_into(buffer, 0, MARKER, length, crc, check)
         return buffer
 

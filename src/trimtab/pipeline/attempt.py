@@ -97,26 +97,43 @@ class Attempts:
         """
         self._kind, self._call_id, self._at = kind, call_id, at
         loop = asyncio.get_running_loop()
+        model = self._plan.models[0]
+        target = model.pick(at, ())
+        assert target is not None, "a model has a target"
+        try:
+            await self._attempt(target, loop)
+        except ProviderError as error:
+            position = await self._recover(error, target, loop)
+        else:
+            position = 0
+            target.worked()
+        self.outcome.degraded = self._degraded(position)
+
+    async def _recover(self, error: ProviderError, target: Target, loop: asyncio.AbstractEventLoop) -> int:
+        """Go on after the first attempt failed; return the position of the model that answered."""
         models = self._plan.models
+        failed: ProviderError | None = error
         for position, model in enumerate(models):
             try:
-                await self._try_model(model, loop)
-            except ProviderError as error:
-                if position == len(models) - 1 or not error.elsewhere or loop.time() >= self._watch.total():
+                await self._try_model(model, loop, failed, target)
+            except ProviderError as last:
+                if position == len(models) - 1 or not last.elsewhere or loop.time() >= self._watch.total():
                     raise
+                failed = None
                 self._counts.add_named("fallbacks")
             else:
-                self.outcome.degraded = self._degraded(position)
-                return
+                return position
+        raise error
+
+    @property
+    def open(self) -> bool:
+        """Whether there is something to `drop`."""
+        return self._reply is not None or self._busy is not None
 
     def idle(self) -> tuple[float, Callable[[], TrimtabError]]:
         """Return the open reply's idle deadline in seconds, and the error it ends in."""
-        target = self.target
-        assert target is not None, "there is an attempt"
-        idle_s = target.deadlines.idle_s
-        return idle_s, lambda: IdleTimeout(
-            f"{target.label} paused for longer than its idle deadline of {idle_s:g} s"
-        )
+        assert self.target is not None, "there is an attempt"
+        return self.target.deadlines.idle_s, self._idle
 
     async def drop(self) -> None:
         """Close the open reply: its connection is pooled if it was read whole, else its socket is closed."""
@@ -133,32 +150,58 @@ class Attempts:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    async def _try_model(self, model: ModelPlan, loop: asyncio.AbstractEventLoop) -> None:
-        """Try a model's targets: another one at once, the same one after a pause."""
-        retry = self._retry
+    async def _try_model(
+        self,
+        model: ModelPlan,
+        loop: asyncio.AbstractEventLoop,
+        failed: ProviderError | None = None,
+        target: Target | None = None,
+    ) -> None:
+        """Try a model's targets: another one at once, the same one after a pause.
+
+        Args:
+            model: what to try.
+            loop: the running loop.
+            failed: the error of a first attempt that was made already, with `target`.
+            target: where it was made.
+        """
         avoid: set[int] = set()
         tries = 0
         while True:
-            target = model.pick(loop.time(), avoid)
-            assert target is not None, "a model has a target, and the last one is never avoided"
-            try:
-                await self._attempt(target, loop)
-            except ProviderError as error:
-                target.failed(loop.time())
-                tries += 1
-                if not error.retryable:
-                    avoid.add(id(target))
-                others = any(t is not target and id(t) not in avoid for t in model.targets)
-                if not error.elsewhere or tries >= retry.attempts * len(model.targets):
-                    raise
-                if not others:
-                    if not error.retryable or tries >= retry.attempts * (len(model.targets) - len(avoid)):
-                        raise
-                    await self._pause(error, tries, loop)
-                self._counts.add_named("retries")
-            else:
-                target.worked()
-                return
+            error, failed = failed, None
+            if error is None:
+                target = model.pick(loop.time(), avoid)
+                assert target is not None, "a model has a target, and the last one is never avoided"
+                try:
+                    await self._attempt(target, loop)
+                except ProviderError as now:
+                    error = now
+                else:
+                    target.worked()
+                    return
+            assert target is not None, "an error has its target"
+            tries += 1
+            await self._prepare_next(model, target, error, (tries, avoid), loop)
+
+    async def _prepare_next(
+        self,
+        model: ModelPlan,
+        target: Target,
+        error: ProviderError,
+        so_far: tuple[int, set[int]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Make ready for another try of a model after an error, or raise it where there is none."""
+        tries, avoid = so_far
+        target.failed(loop.time())
+        if not error.retryable:
+            avoid.add(id(target))
+        left = [t for t in model.targets if id(t) not in avoid]
+        if not error.elsewhere or not left or tries >= self._retry.attempts * len(left):
+            raise error
+        if left == [target]:
+            await self._pause(error, tries, loop)
+        self._counts.add_named("retries")
 
     async def _pause(self, error: ProviderError, tries: int, loop: asyncio.AbstractEventLoop) -> None:
         """Wait as long as the provider asks, or with full jitter; raise `error` where that would be too long."""
@@ -179,66 +222,65 @@ class Attempts:
 
     async def _attempt(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
         """Ask one target once, and note how it went."""
+        parsed, watch, outcome, limits = self._parsed, self._watch, self.outcome, target.deadlines
         began = loop.time()
-        code, status = "", 0
+        code, status = "", 200
         target.in_flight += 1
         self.target = self._busy = target
         self._counts.add_named("upstream_attempts")
-        outcome = self.outcome
         outcome.model = target.label
         outcome.provider = target.provider.name
-        try:
-            await self._ask_target(target, loop)
-            status = 200
-        except TrimtabError as error:
-            code, status = error.code, error.status if isinstance(error, ProviderError) else 0
-            await self.drop()
-            raise
-        finally:
-            took = loop.time() - began
-            offset = int((began - self._at) * 1e6)
-            outcome.attempts.append(Attempt(target.label, offset, int(took * 1e6), code, status))
-
-    async def _ask_target(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
-        parsed, watch, outcome = self._parsed, self._watch, self.outcome
-        fields = parsed.fields
-        fields["model"] = target.model_json
-        limits = target.deadlines
+        parsed.fields["model"] = target.model_json
         request = Request(
             kind=self._kind,
             model=target.name,
-            body=fields,
+            body=parsed.fields,
             stream=parsed.stream,
             deadlines=limits,
             call_id=self._call_id,
         )
-        first_byte_s = limits.first_byte_s
         watch.follow(None)
-        watch.arm(
-            first_byte_s,
-            lambda: FirstByteTimeout(
-                f"{target.label} sent nothing within its first-byte deadline of {first_byte_s:g} s"
-            ),
-            loop.time(),
-        )
+        watch.arm(limits.first_byte_s, self._first_byte, began)
         try:
             self._reply = context = target.provider.open(request)
             reply = await context.__aenter__()
             outcome.request_id = reply.head.request_id
             self.reply_headers = reply.head.headers
             watch.follow(getattr(reply, "received", None))
-            idle_s, error = self.idle()
-            watch.arm(idle_s, error, loop.time())
+            watch.arm(limits.idle_s, self._idle, loop.time())
             if parsed.stream:
                 await self._prime(reply)
             else:
                 self._take(await reply.completion(), loop)
                 await self.drop()
-        except asyncio.CancelledError:
-            watch.raise_for()
+        except BaseException as error:
+            code, status = await self._failed(error)
             raise
         finally:
             watch.disarm()
+            offset, took = int((began - self._at) * 1e6), int((loop.time() - began) * 1e6)
+            outcome.attempts.append(Attempt(target.label, offset, took, code, status))
+
+    async def _failed(self, error: BaseException) -> tuple[str, int]:
+        """Let the provider go after an error; return (code, status) for the record, or raise the watch's error."""
+        await self.drop()
+        if isinstance(error, asyncio.CancelledError):
+            self._watch.raise_for()
+        if isinstance(error, TrimtabError):
+            return error.code, error.status if isinstance(error, ProviderError) else 0
+        return "", 0
+
+    def _first_byte(self) -> TrimtabError:
+        target = self.target
+        assert target is not None, "there is an attempt"
+        limit = target.deadlines.first_byte_s
+        return FirstByteTimeout(f"{target.label} sent nothing within its first-byte deadline of {limit:g} s")
+
+    def _idle(self) -> TrimtabError:
+        target = self.target
+        assert target is not None, "there is an attempt"
+        limit = target.deadlines.idle_s
+        return IdleTimeout(f"{target.label} paused for longer than its idle deadline of {limit:g} s")
 
     def _take(self, completion: Completion, loop: asyncio.AbstractEventLoop) -> None:
         outcome = self.outcome

@@ -85,7 +85,10 @@ class LiveCall:
         for name, value in plan.defaults.items():
             parsed.fields.setdefault(name, value)
         at = asyncio.get_running_loop().time()
-        await self._open()
+        self.opened = opened = self._opening()
+        if not core.recorder.write_now(opened, "unrecorded_opened"):
+            await core.recorder.write(opened, "unrecorded_opened")
+        core.counts.add_named("opened")
         follow = self._start_following if ask.gone is not None else None
         self._watch = watch = Watch(policy.deadlines.total_s, follow)
         self._attempts = attempts = Attempts(plan, parsed, watch, policy.retry, core.counts, self.outcome)
@@ -94,7 +97,8 @@ class LiveCall:
             await attempts.run(ask.kind, self.call_id, at)
             if attempts.completion is not None:
                 self.body = attempts.completion.body
-                await self._close()
+                if (closed := self._close()) is not None:
+                    await core.recorder.write(closed, "unrecorded_closed")
         except BaseException as error:
             await self._fail(error)
             raise
@@ -119,7 +123,8 @@ class LiveCall:
         try:
             async for data in self._content():
                 yield data
-            await self._close()
+            if (closed := self._close()) is not None:
+                await self._core.recorder.write(closed, "unrecorded_closed")
         except (ProviderError, LedgerUnavailable) as error:
             await self._fail(error)
             yield error_event(error.message, error.code, error.kind)
@@ -170,13 +175,10 @@ class LiveCall:
 
     # --- records --------------------------------------------------------------------------------------------
 
-    async def _open(self) -> None:
+    def _opening(self) -> Opened:
         core = self._core
         keep = core.keep(self.ask.caller.payload)
-        opened_us = core.clock.now_us()
-        self.opened = opened_record(self.call_id, opened_us, self.ask, self.parsed, self.plan, keep)
-        await core.recorder.write(self.opened, "unrecorded_opened")
-        core.counts.add_named("opened")
+        return opened_record(self.call_id, core.clock.now_us(), self.ask, self.parsed, self.plan, keep)
 
     def _settle(self) -> None:
         """Take into the outcome what the stream's tally knows."""
@@ -205,8 +207,8 @@ class LiveCall:
         core.count(closed, opened)
         return closed
 
-    async def _close(self) -> None:
-        """Record a good end.
+    def _close(self) -> Closed | None:
+        """Record a good end; return the record where its writing must be awaited.
 
         Raises:
             LedgerUnavailable: it cannot be written, and the policy is to refuse.
@@ -214,7 +216,8 @@ class LiveCall:
         if self._watch is not None:
             self._core.sweeper.remove(self._watch)
         self._closed = True
-        await self._core.recorder.write(self._closing(), "unrecorded_closed")
+        closed = self._closing()
+        return None if self._core.recorder.write_now(closed, "unrecorded_closed") else closed
 
     async def _fail(self, error: BaseException) -> None:
         """Record a bad end, once, and let the provider go."""
@@ -240,7 +243,7 @@ class LiveCall:
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.cancel()
-        if self._attempts is not None:
+        if self._attempts is not None and self._attempts.open:
             await self._attempts.drop()
 
     def _start_following(self, watch: Watch) -> None:

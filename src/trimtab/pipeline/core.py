@@ -92,16 +92,12 @@ class Core:
 
     def count(self, closed: Closed, opened: Opened) -> None:
         """Add a finished call to the counters."""
-        counts = self.counts
-        counts.add_named(_STATE_COUNTERS[closed.state])
         usage = closed.usage
-        if usage.input_tokens:
-            counts.add_named("input_tokens", usage.input_tokens)
-        if usage.output_tokens:
-            counts.add_named("output_tokens", usage.output_tokens)
-        if closed.cost_nusd:
-            counts.add_named("cost_nusd", closed.cost_nusd)
-        counts.observe_ms((closed.closed_us - opened.opened_us) / 1000)
+        self.counts.add_finished(
+            _STATE_COUNTERS[closed.state],
+            (usage.input_tokens, usage.output_tokens, closed.cost_nusd),
+            (closed.closed_us - opened.opened_us) / 1000,
+        )
 
     async def feedback(self, given: FeedbackGiven) -> None:
         """Record feedback on a call.

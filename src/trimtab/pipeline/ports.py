@@ -41,6 +41,6 @@ class Counts(Protocol):
         """Add to a counter."""
         ...
 
-    def observe_ms(self, ms: float) -> None:
-        """Add a latency."""
+    def add_finished(self, outcome: str, usage: tuple[int, int, int], ms: float) -> None:
+        """Add a call that has ended: its outcome's counter, (input, output, nano-USD), its latency."""
         ...

@@ -12,11 +12,12 @@ from .state import Plan
 class Recorder:
     """Writes a worker's records, and decides what happens to a call that cannot be recorded."""
 
-    __slots__ = ("_counts", "_log", "on_failure")
+    __slots__ = ("_counts", "_log", "on_failure", "waits")
 
     def __init__(self, log: Log, counts: Counts, on_failure: str) -> None:
         self._log = log
         self._counts = counts
+        self.waits = log.waits
         self.on_failure = on_failure
         """`refuse`: the call fails. `serve`: it goes on, and is counted as unrecorded."""
 
@@ -31,14 +32,27 @@ class Recorder:
             LedgerUnavailable: it cannot be written, and the policy is to refuse.
         """
         try:
-            if self._log.waits:
-                await self._log.append_durable(record)
-            else:
-                self._log.append(record)
+            await self._log.append_durable(record)
         except LedgerUnavailable:
             self._counts.add_named(unrecorded)
             if self.on_failure == "refuse":
                 raise
+
+    def write_now(self, record: Record, unrecorded: str) -> bool:
+        """Append one record where that is all that durability asks for; False where `write` must be awaited.
+
+        Raises:
+            LedgerUnavailable: as `write`.
+        """
+        if self.waits:
+            return False
+        try:
+            self._log.append(record)
+        except LedgerUnavailable:
+            self._counts.add_named(unrecorded)
+            if self.on_failure == "refuse":
+                raise
+        return True
 
     def write_at_once(self, record: Record, unrecorded: str) -> None:
         """Append where nothing may be awaited any more: the call's task is being cancelled."""

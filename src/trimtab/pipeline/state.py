@@ -1,7 +1,7 @@
 """A snapshot, compiled: what one generation of routes, releases, providers and keys means for a worker."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -72,8 +72,10 @@ class ModelPlan:
         self.model = model
         self.targets = targets
 
-    def pick(self, now: float, avoid: set[int]) -> Target | None:
+    def pick(self, now: float, avoid: Collection[int]) -> Target | None:
         """Return the least busy target that is not cooling, else the one that cools soonest; none if all avoided."""
+        if not avoid and len(self.targets) == 1:
+            return self.targets[0]
         best: Target | None = None
         for target in self.targets:
             if id(target) in avoid:

@@ -89,10 +89,11 @@ _STRICTNESS: tuple[PayloadPolicy, ...] = ("full", "masked", "hash", "none")
 
 def _keys(app: AppStore, policy: PayloadPolicy) -> tuple[KeySpec, ...]:
     """Give a key without a payload policy of its own the stricter of its project's and the file's."""
-    strictest: dict[str, PayloadPolicy] = {
-        project.name: max(policy, cast("PayloadPolicy", project.payload), key=_STRICTNESS.index)
-        for project in app.projects()
-    }
+    strictest: dict[str, PayloadPolicy] = {}
+    for project in app.projects():
+        strictest[project.name] = _STRICTNESS[
+            max(_STRICTNESS.index(policy), _STRICTNESS.index(cast("PayloadPolicy", project.payload)))
+        ]
     return tuple(
         key if key.payload else msgspec.structs.replace(key, payload=strictest.get(key.project, policy))
         for key in app.keys()  # noqa: SIM118 - no dict: the store's method

@@ -17,6 +17,9 @@ from .options import READY, ChildOptions
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
+_LONGEST_AFTER_READY_S = 0.5
+"""For a child that had become ready: it can work, and callers may be waiting for it."""
+
 _FIRST_PATIENT_S = 30.0
 _LONGEST_PATIENT_S = 600.0
 
@@ -37,6 +40,7 @@ class Child:
         self.start_at: float | None = 0.0
         """Monotonic time of the next start; None: none is due."""
         self._inherited = inherited
+        self._longest = _LONGEST_PAUSE_S
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
 
@@ -100,6 +104,7 @@ class Child:
             return None
         self._process = None
         self._hang_up()
+        self._longest = _LONGEST_AFTER_READY_S if self.ready else _LONGEST_PAUSE_S
         healthy = self.ready and time.monotonic() - self.started_at >= _HEALTHY_S
         self.failures = 1 if healthy else self.failures + 1
         self.ready = False
@@ -112,9 +117,9 @@ class Child:
             patient: whether the child said that starting it again soon cannot help.
         """
         first, longest = (
-            (_FIRST_PATIENT_S, _LONGEST_PATIENT_S) if patient else (_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+            (_FIRST_PATIENT_S, _LONGEST_PATIENT_S) if patient else (_FIRST_PAUSE_S, self._longest)
         )
-        pause = min(first * 2.0 ** (self.failures - 1), longest)
+        pause = min(first * 2.0 ** min(self.failures - 1, 20), longest)
         self.start_at = time.monotonic() + pause
         self.restarts += 1
         return pause

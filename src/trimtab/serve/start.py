@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from trimtab.config import OWN, Config, find_file, load_config
-from trimtab.types import ConfigError, StorageError, TrimtabError
+from trimtab.types import ConfigError, StorageError
 
 from . import platform
 from .folder import FolderLock, Layout, clean_run
@@ -26,10 +26,8 @@ from .spawn import Child
 from .supervisor import Supervisor
 
 
-class PortTaken(TrimtabError):
-    """Something else listens where the gateway or the console should."""
-
-    code = "port_taken"
+class PortTaken(Exception):
+    """Something else listens where the gateway or the console should. Never leaves this module."""
 
 
 def up(options: UpOptions) -> int:

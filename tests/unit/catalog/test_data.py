@@ -1,7 +1,9 @@
 """The packaged table keeps the promises that its numbers stand on."""
 
 import json
+import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +82,14 @@ def test_every_profile_that_serves_chat_streams():
         profile = catalog.profile(name)
         assert profile is not None, name
         assert profile.streaming is not profile.embeddings, name
+
+
+def test_the_tables_in_the_how_to_are_good():
+    page = (Path(__file__).parents[3] / "docs/how-to/prices.md").read_text()
+    examples = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        Catalog.load(example.encode())
+    catalog = Catalog.load(examples[0].encode())
+    assert catalog.price("azure/prod-chat", 1_795_400_000_000_000).input == 2_500_000_000
+    assert catalog.price("vllm/anything", 1_795_400_000_000_000).input == 0

@@ -94,3 +94,33 @@ def test_nobody_there(run, place, monkeypatch):
     ran = run("call", "m", "hi")
     assert (ran.code, ran.out) == (3, "")
     assert "trimtab up" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("models", "meant"),
+    [
+        (["only"], "only"),
+        (["a/x", "own/small", "a/y"], "own/small"),
+        (["a/x", "own/small", "route/assistant"], "route/assistant"),
+        (["route/one", "route/two", "own/small"], "own/small"),
+    ],
+)
+def test_what_is_meant_where_no_model_is_named(run, gateway, models, meant):
+    server = gateway(models=models)
+    assert run("call", "hi").code == 0
+    assert server.requests[-1].json()["model"] == meant
+
+
+def test_where_several_models_could_be_meant_the_error_lists_them(run, gateway):
+    gateway(models=["a/x", "a/y"])
+    ran = run("call", "hi")
+    assert (ran.code, ran.out) == (2, "")
+    assert "a/x, a/y" in ran.err
+    assert "TRIMTAB_MODEL" in ran.err
+
+
+def test_where_no_model_answers_the_error_says_how_to_get_one(run, gateway):
+    gateway(models=[])
+    ran = run("call", "hi")
+    assert ran.code == 3
+    assert "OPENAI_API_KEY" in ran.err

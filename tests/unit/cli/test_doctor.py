@@ -150,7 +150,7 @@ def test_the_own_model(examine, config, status):
 
 
 def test_a_missing_variable_of_a_provider(examine):
-    finding = examine("[providers.openai]\napi_key = '${OPENAI_API_KEY}'")["provider key"]
+    finding = examine("[providers.openai]\napi_key = '${OPENAI_API_KEY}'", code=1)["provider key"]
     assert "OPENAI_API_KEY" in finding["said"]
 
 

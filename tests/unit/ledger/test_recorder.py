@@ -2,6 +2,7 @@
 
 import os
 import stat
+import zlib
 
 import pytest
 
@@ -291,6 +292,24 @@ def test_a_closing_with_a_strange_id_is_stored_too(recorder, writer, store, clos
     assert store.calls["not-a-uuid"].opened.opened_us == ending.closed_us
 
 
+def test_a_closing_in_a_segment_that_lost_its_header_still_ends_its_call(
+    folder, recorder, store, opened, closed
+):
+    """Whose segment that is cannot be known, so the call is given up too early; its closing mends that."""
+    writer = LogWriter(folder, "w", segment_bytes=1)
+    first = opened()
+    writer.append(first)
+    writer.append(opened())
+    damage(logs(folder)[-1], 3)
+    recorder.drain()
+    assert store.calls[first.id].state == "unfinished"
+    with logs(folder)[-1].open("ab") as file:
+        file.write(FrameEncoder(segment_uuid(logs(folder)[-1].stem).bytes).encode(closed(first.id)))
+    recorder.drain()
+    assert (store.calls[first.id].state, store.calls[first.id].opened) == ("ok", first)
+    writer.close()
+
+
 def test_a_torn_tail_is_counted_and_its_segment_removed(folder, recorder, writer, store, opened, closed):
     ids = write_calls(writer, opened, closed, 2)
     with logs(folder)[0].open("ab") as file:
@@ -332,8 +351,6 @@ def test_a_segment_of_a_newer_format_is_left_alone_and_reported(
     name = f"w-{new_id()}.log"
     header = bytearray(encode_header(Header(1, bytes(16), bytes(16))))
     header[8] = 9
-    import zlib
-
     header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
     (folder / name).write_bytes(bytes(header) + b"whatever")
     ids = write_calls(writer, opened, closed, 2)
@@ -370,6 +387,20 @@ def test_a_file_that_cannot_be_opened_is_reported_and_the_others_are_read(
     progress = recorder.step()
     assert "bad-x.log" in progress.error
     assert len(store.calls) == 2
+
+
+def test_a_disk_that_fails_to_read_is_reported_and_tried_again(
+    recorder, writer, store, opened, closed, monkeypatch
+):
+    write_calls(writer, opened, closed, 2)
+
+    def refuse(*_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader.os, "pread", refuse)
+        assert "Input/output error" in recorder.step().error
+    assert recorder.step().stored == 2
 
 
 # A store that fails

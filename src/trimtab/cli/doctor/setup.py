@@ -43,7 +43,7 @@ def _config(config: Config) -> list[Finding]:
     ]
     for name, variables in config.unset_variables(os.environ).items():
         said = f"provider {name} needs {', '.join(variables)}, not set in this shell"
-        findings.append(Finding.warn("provider key", said, f"export {variables[0]}=... before `trimtab up`"))
+        findings.append(Finding.fail("provider key", said, f"export {variables[0]}=... before `trimtab up`"))
     return findings
 
 

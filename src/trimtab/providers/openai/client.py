@@ -111,7 +111,7 @@ class _Open:
             try:
                 raise await self._provider.refused(exchange)
             finally:
-                await exchange.__aexit__(None, None, None)
+                exchange.release()
         request_id = kind = ""
         passed = []
         for name, value in exchange.headers:
@@ -124,7 +124,7 @@ class _Open:
         self.head = ReplyHead(status=status, request_id=request_id, headers=tuple(passed))
         if self._request.stream and "text/event-stream" not in kind:
             beginning = await _beginning(exchange)
-            await exchange.__aexit__(None, None, None)
+            exchange.release()
             raise MalformedReply(
                 f"the provider answered a streamed request with content type {kind or 'none'!r}, "
                 f"not text/event-stream; it begins {beginning!r}"
@@ -134,7 +134,7 @@ class _Open:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._exchange.__aexit__(kind, error, trace)
+        self._exchange.release()
 
     def received(self) -> int:
         return self._exchange.received()

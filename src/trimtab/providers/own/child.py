@@ -149,7 +149,7 @@ def _params(runtime: ModuleType, weights: Weights, options: ModelOptions) -> tup
     built_in = weights.sha256 == FILE_SHA256
     facts: dict[str, Any] = {
         "runtime": runtime.__version__,
-        "name": served_name(options.model_path, options.name),
+        "name": options.name or served_name(options.model_path),
         "context_tokens": options.context_tokens or _CONTEXT_TOKENS,
         "threads": options.threads or max(1, (os.cpu_count() or 1) - 1),
         "batch_tokens": _BATCH_TOKENS,

@@ -32,7 +32,9 @@ _START_WAIT_S = 8.0
 """A start takes 1 to 2 s, and several under load; who waits longer is told how far it has come."""
 _MAX_IN_FLIGHT = 32
 """Calls of one worker in the model's queue: at some seconds each, more would only time out there."""
+_SOON_S = 2.0
 _RETRY_S = {"downloading": 10.0, "failed": 30.0}
+"""When to ask again, where that is not soon."""
 _OVER_CONTEXT = b'"exceed_context_size_error"'
 
 
@@ -108,7 +110,7 @@ class OwnProvider:
             raise OwnModelUnavailable(
                 f"the own model is busy: {self._in_flight} calls of this worker wait for it already; "
                 "send fewer at once, or serve it at a URL of your own (own.url)",
-                retry_after_s=2.0,
+                retry_after_s=_SOON_S,
             )
         self._in_flight += 1
         try:
@@ -152,18 +154,19 @@ class OwnProvider:
         return fresh
 
     async def _endpoint(self, stale: Endpoint | None, wait_s: float) -> Endpoint:
-        waited_s = 0.0
+        now, wanted = asyncio.get_running_loop().time, False
+        until = now() + wait_s
         while True:
             endpoint = read_endpoint(self._run_dir)
             if endpoint is not None and endpoint != stale:
                 return endpoint
-            if waited_s == 0.0:
+            if not wanted:
                 want_model(self._run_dir)
+                wanted = True
             progress = read_progress(self._run_dir)
-            if waited_s >= wait_s or (progress is not None and progress.state == "failed"):
+            if now() >= until or (progress is not None and progress.state == "failed"):
                 raise self._unavailable()
             await asyncio.sleep(_POLL_S)
-            waited_s += _POLL_S
 
     def _unavailable(self) -> OwnModelUnavailable:
         progress = read_progress(self._run_dir)
@@ -171,15 +174,14 @@ class OwnProvider:
             return OwnModelUnavailable(
                 "the own model is not running: `trimtab up` starts it when it is asked for, and its log "
                 "says why not",
-                retry_after_s=2.0,
+                retry_after_s=_SOON_S,
             )
-        mend = "" if progress.state == "failed" else "; ask again in a moment"
-        return OwnModelUnavailable(
-            f"the own model is not ready yet: {progress}{mend}"
-            if mend
-            else f"the own model cannot start: {progress.reason}",
-            retry_after_s=_RETRY_S.get(progress.state, 2.0),
+        said = (
+            f"the own model cannot start: {progress.reason}"
+            if progress.state == "failed"
+            else f"the own model is not ready yet: {progress}; ask again in a moment"
         )
+        return OwnModelUnavailable(said, retry_after_s=_RETRY_S.get(progress.state, _SOON_S))
 
 
 def own_provider(spec: ProviderSpec, context: "OwnContext") -> Provider:

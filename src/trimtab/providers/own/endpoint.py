@@ -16,6 +16,7 @@ from trimtab.types.errors import StorageError
 _ENDPOINT = "model.json"
 _PROGRESS = "model.progress.json"
 _WANT = "model.want"
+_FORMAT = 1
 
 ModelState = Literal["starting", "downloading", "loading", "failed"]
 
@@ -30,7 +31,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     """Name of the model served."""
     fingerprint: str
-    """`own-` and a hash of weights, runtime and settings: equal where answers at temperature 0 are equal."""
+    """`own-` and a hash of weights, runtime and settings: on one machine, equal where answers at temperature 0 are."""
     pid: int = 0
     context_tokens: int = 0
     """Prompt and answer together, of one request."""
@@ -40,7 +41,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the model's own template knows tools."""
     runtime_fingerprint: str = ""
     """What the runtime writes as `system_fingerprint`, to be replaced by ours."""
-    format: int = 1
+    format: int = _FORMAT
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +81,8 @@ def read_endpoint(run_dir: Path) -> Endpoint | None:
         ) from error
     except msgspec.DecodeError:
         return None  # another version's: its process is ending, ours will write anew
-    return found if found.pid == 0 or _alive(found.pid) else None
+    known = found.format == _FORMAT and (found.pid == 0 or _alive(found.pid))
+    return found if known else None
 
 
 def write_endpoint(run_dir: Path, endpoint: Endpoint) -> None:

@@ -67,19 +67,22 @@ class Client:
         connect_s = self.options.connect_s if connect_s is None else connect_s
         return Exchange(self, b"".join((head, self._common, b"\r\n", body)), connect_s)
 
+    def reuse(self) -> Connection | None:
+        """Return an idle connection, if there is one fresh enough."""
+        while self._idle:
+            connection = self._idle.pop()
+            connection.on_idle_lost = None
+            if not connection.closed and connection.idle_since > connection.loop.time() - _IDLE_S:
+                return connection
+            self._forget(connection)
+        return None
+
     async def take(self, connect_s: float) -> Connection:
         """Return an idle connection, or a new one; waits while `max_connections` are busy.
 
         Raises:
             ProviderError: no connection could be opened.
         """
-        oldest = asyncio.get_running_loop().time() - _IDLE_S
-        while self._idle:
-            connection = self._idle.pop()
-            connection.on_idle_lost = None
-            if not connection.closed and connection.idle_since > oldest:
-                return connection
-            self._forget(connection)
         while len(self._all) + self._opening >= self.options.max_connections:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
@@ -89,9 +92,7 @@ class Client:
                 if waiter.done() and not waiter.cancelled():
                     self._let_one_in()  # we were given the place, and leave without using it
                 raise
-            if self._idle:
-                connection = self._idle.pop()
-                connection.on_idle_lost = None
+            if (connection := self.reuse()) is not None:
                 return connection
         return await self.fresh(connect_s)
 
@@ -185,22 +186,23 @@ class Exchange:
             ProviderError: no connection, or no usable head.
         """
         client = self._client
-        self._connection = connection = await client.take(self._connect_s)
+        connection = client.reuse()
+        if connection is None:
+            connection = await client.take(self._connect_s)
+        self._connection = connection
         try:
             try:
                 connection.send(self._data)
-                self.status = await connection.head()
+                while not connection.status:
+                    await connection.arrival()
             except ConnectionLost:
-                # A pooled connection that the provider closed as we wrote: nothing was answered, so ask again once.
+                # A pooled connection that the provider closed as we wrote: nothing was answered, so ask once more.
                 if connection.used < 2 or not connection.untouched:
                     raise
-                client.give_back(connection)
-                self._connection = None
-                self._connection = connection = await client.fresh(self._connect_s)
-                connection.send(self._data)
-                self.status = await connection.head()
+                connection = await self._again()
+            self.status = connection.status
         except BaseException:
-            self._release()
+            self.release()
             raise
         return self
 
@@ -208,9 +210,19 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Pool the connection if the reply was read whole, else close its socket."""
-        self._release()
+        self.release()
 
-    def _release(self) -> None:
+    async def _again(self) -> Connection:
+        """Ask on a fresh connection."""
+        self.release()
+        self._connection = connection = await self._client.fresh(self._connect_s)
+        connection.send(self._data)
+        while not connection.status:
+            await connection.arrival()
+        return connection
+
+    def release(self) -> None:
+        """Let the connection go; what leaving the context does."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -242,7 +254,9 @@ class Exchange:
             ReplyTooLarge: the body is over the client's `max_reply_bytes`.
             ProviderError: the body broke off.
         """
-        data = await self._live().read()
+        connection = self._live()
+        while (data := connection.take_body()) is None:
+            await connection.arrival()
         self._received += len(data)
         if self._received > self._client.options.max_reply_bytes:
             raise ReplyTooLarge(

@@ -180,30 +180,21 @@ class Connection(asyncio.BufferedProtocol):
         self.used += 1
         transport.write(data)
 
-    async def head(self) -> int:
-        """Wait for the reply's head; return its status. `headers` is filled then.
+    def arrival(self) -> asyncio.Future[None]:
+        """Return a future that is done once something has arrived, or the connection has broken.
 
         Raises:
-            ProviderError: the connection broke, or the bytes are no HTTP reply.
+            ProviderError: it has broken already.
         """
-        while self.status == 0:
-            if self._error is not None:
-                raise self._error
-            await self._wait()
-        return self.status
+        if self._error is not None:
+            raise self._error
+        self._waiter = waiter = self.loop.create_future()
+        return waiter
 
-    async def read(self) -> bytes:
-        """Return what arrived of the body since the last read, waiting for more; empty at its end.
-
-        Raises:
-            ProviderError: the body broke off.
-        """
-        while not self._body:
-            if self._complete:
-                return b""
-            if self._error is not None:
-                raise self._error
-            await self._wait()
+    def take_body(self) -> bytes | None:
+        """Return what arrived of the body since the last call; empty at its end, None where one must wait."""
+        if not self._body:
+            return b"" if self._complete else None
         data = self._body.popleft() if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         self._buffered = 0
@@ -259,14 +250,9 @@ class Connection(asyncio.BufferedProtocol):
         self.abort()
         self._wake()
 
-    async def _wait(self) -> None:
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
     def _wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)

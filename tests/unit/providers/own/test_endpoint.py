@@ -88,6 +88,11 @@ def _write_often(run_dir):
         write_endpoint(run_dir, endpoint(pid=0, system_prompt=str(turn % 10) * 100_000))
 
 
+def test_another_format_is_none(tmp_path):
+    write_endpoint(tmp_path, endpoint(format=2))
+    assert read_endpoint(tmp_path) is None
+
+
 def test_wanting(tmp_path):
     assert not is_wanted(tmp_path)
     want_model(tmp_path)
