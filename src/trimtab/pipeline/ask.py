@@ -17,6 +17,8 @@ _object = msgspec.json.Decoder(dict[str, Any]).decode
 T = TypeVar("T")
 _NULL = msgspec.Raw(b"null")
 _TRUE = msgspec.Raw(b'{"include_usage":true}')
+_PARAMS_KEPT = 256
+_PARAMS_KEPT_BYTES = 4096
 _NOT_PARAMETERS = frozenset(
     {"model", "messages", "input", "stream", "stream_options", "user", "safety_identifier", "metadata"}
 )
@@ -52,7 +54,7 @@ class Parsed(msgspec.Struct, kw_only=True):
     params_hash: str
 
 
-def parse(ask: Ask) -> Parsed:
+def parse(ask: Ask, params_hash: "ParamsHash") -> Parsed:
     """Read a request.
 
     Raises:
@@ -68,11 +70,15 @@ def parse(ask: Ask) -> Parsed:
     words = "messages" if ask.kind == "chat" else "input"
     if words not in fields:
         raise CallerError(f"`{words}` is missing", param=words)
-    stream = bool(ask.kind == "chat" and _field(fields, "stream", _flag, "true or false"))
+    stream = False
+    if "stream" in fields and ask.kind == "chat":
+        stream = bool(_field(fields, "stream", _flag, "true or false"))
     wants_usage = False
     if stream:
         wants_usage = _ask_for_usage(fields)
-    user = ask.user or _field(fields, "user", _text, "a text") or ""
+    user = ask.user
+    if not user and "user" in fields:
+        user = _field(fields, "user", _text, "a text") or ""
     if not user and "safety_identifier" in fields:
         user = _field(fields, "safety_identifier", _text, "a text") or ""
     return Parsed(
@@ -81,7 +87,7 @@ def parse(ask: Ask) -> Parsed:
         stream=stream,
         wants_usage=wants_usage,
         user=user,
-        params_hash=_params_hash(fields),
+        params_hash=params_hash.of(fields),
     )
 
 
@@ -109,10 +115,29 @@ def _ask_for_usage(fields: dict[str, msgspec.Raw]) -> bool:
     return False
 
 
-def _params_hash(fields: dict[str, msgspec.Raw]) -> str:
-    """Hash the parameters as written: same text, same hash; order does not matter."""
-    parts = [b"%b:%b" % (key.encode(), raw) for key, raw in fields.items() if key not in _NOT_PARAMETERS]
-    if not parts:
-        return ""
-    parts.sort()
-    return hashlib.blake2b(b"\n".join(parts), digest_size=8).hexdigest()
+class ParamsHash:
+    """Hashes a request's parameters as written: same text, same hash, in any order of fields.
+
+    Applications repeat their parameters call after call, so the last few are remembered.
+    """
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, str] = {}
+
+    def of(self, fields: dict[str, msgspec.Raw]) -> str:
+        """Return 16 hex digits (BLAKE2b), or nothing where there are no parameters."""
+        parts = [b"%b:%b" % (key.encode(), raw) for key, raw in fields.items() if key not in _NOT_PARAMETERS]
+        if not parts:
+            return ""
+        written = b"\n".join(parts)
+        found = self._seen.get(written)
+        if found is None:
+            parts.sort()
+            found = hashlib.blake2b(b"\n".join(parts), digest_size=8).hexdigest()
+            if len(written) <= _PARAMS_KEPT_BYTES:
+                if len(self._seen) >= _PARAMS_KEPT:
+                    self._seen.clear()
+                self._seen[written] = found
+        return found

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from typing import TYPE_CHECKING
 
 from trimtab.types import (
     Attempt,
@@ -15,7 +16,6 @@ from trimtab.types import (
     ProviderFault,
     Reply,
     Request,
-    RetryPolicy,
     TrimtabError,
 )
 from trimtab.types.errors import (
@@ -28,11 +28,13 @@ from trimtab.types.errors import (
 )
 
 from .ask import Parsed
-from .ports import Counts
 from .record import Outcome
 from .stages import Tally
 from .state import ModelPlan, Plan, Target
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from .core import Core
 
 
 class Attempts:
@@ -48,6 +50,7 @@ class Attempts:
         "_call_id",
         "_counts",
         "_kind",
+        "_loop",
         "_parsed",
         "_plan",
         "_reply",
@@ -62,14 +65,13 @@ class Attempts:
         "target",
     )
 
-    def __init__(
-        self, plan: Plan, parsed: Parsed, watch: Watch, retry: RetryPolicy, counts: Counts, outcome: Outcome
-    ) -> None:
+    def __init__(self, core: "Core", plan: Plan, parsed: Parsed, watch: Watch, outcome: Outcome) -> None:
         self._plan = plan
         self._parsed = parsed
         self._watch = watch
-        self._retry = retry
-        self._counts = counts
+        self._retry = core.state.policy.retry
+        self._counts = core.counts
+        self._loop = core.sweeper().loop
         self._at = 0.0
         self._busy: Target | None = None
         self._call_id = ""
@@ -96,7 +98,7 @@ class Attempts:
             ClientGone: the client went away.
         """
         self._kind, self._call_id, self._at = kind, call_id, at
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         model = self._plan.models[0]
         target = model.pick(at, ())
         assert target is not None, "a model has a target"
@@ -254,21 +256,17 @@ class Attempts:
                 self._take(await reply.completion(), loop)
                 await self.drop()
         except BaseException as error:
-            code, status = await self._failed(error)
-            raise
+            await self.drop()
+            cause = watch.cause() if isinstance(error, asyncio.CancelledError) else error
+            if isinstance(cause, TrimtabError):
+                code, status = cause.code, cause.status if isinstance(cause, ProviderError) else 0
+            if cause is error or cause is None:
+                raise
+            raise cause from None
         finally:
             watch.disarm()
             offset, took = int((began - self._at) * 1e6), int((loop.time() - began) * 1e6)
             outcome.attempts.append(Attempt(target.label, offset, took, code, status))
-
-    async def _failed(self, error: BaseException) -> tuple[str, int]:
-        """Let the provider go after an error; return (code, status) for the record, or raise the watch's error."""
-        await self.drop()
-        if isinstance(error, asyncio.CancelledError):
-            self._watch.raise_for()
-        if isinstance(error, TrimtabError):
-            return error.code, error.status if isinstance(error, ProviderError) else 0
-        return "", 0
 
     def _first_byte(self) -> TrimtabError:
         target = self.target
@@ -311,7 +309,7 @@ class Attempts:
                 else:
                     tally.add(event)
             if tally.content_seen or tally.finishes:
-                self.outcome.first_byte_us = int((asyncio.get_running_loop().time() - self._at) * 1e6)
+                self.outcome.first_byte_us = int((self._loop.time() - self._at) * 1e6)
                 return
         raise StreamCut("the provider's stream ended before its first content")
 

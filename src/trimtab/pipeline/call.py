@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from trimtab.types import Closed, Done, Frame, Opened, ProviderFault, TrimtabError, new_id
+from trimtab.types import Closed, Done, Frame, Opened, ProviderFault, TrimtabError
 from trimtab.types.errors import ClientGone, LedgerUnavailable, ProviderError, StreamCut
 
 from .ask import Ask, Parsed, parse
@@ -78,21 +78,23 @@ class LiveCall:
             ClientGone: the client went away.
         """
         core, ask, policy = self._core, self.ask, self.state.policy
-        self.parsed = parsed = parse(ask)
-        self.call_id = new_id()
+        sweeper = core.sweeper()
+        loop = sweeper.loop
+        self.parsed = parsed = parse(ask, core.params_hash)
+        self.call_id = core.ids.next()
         sticky = parsed.user or ask.session or self.call_id
         self.plan = plan = self.state.resolve(parsed.model, sticky)
         for name, value in plan.defaults.items():
             parsed.fields.setdefault(name, value)
-        at = asyncio.get_running_loop().time()
+        at = loop.time()
         self.opened = opened = self._opening()
         if not core.recorder.write_now(opened, "unrecorded_opened"):
             await core.recorder.write(opened, "unrecorded_opened")
         core.counts.add_named("opened")
         follow = self._start_following if ask.gone is not None else None
-        self._watch = watch = Watch(policy.deadlines.total_s, follow)
-        self._attempts = attempts = Attempts(plan, parsed, watch, policy.retry, core.counts, self.outcome)
-        core.sweeper.add(watch)
+        self._watch = watch = Watch(loop, policy.deadlines.total_s, follow)
+        self._attempts = attempts = Attempts(core, plan, parsed, watch, self.outcome)
+        sweeper.add(watch)
         try:
             await attempts.run(ask.kind, self.call_id, at)
             if attempts.completion is not None:
@@ -152,7 +154,7 @@ class LiveCall:
         frames, tally = attempts.frames, attempts.tally
         assert frames is not None, "the attempt left its frames"
         idle_s, error = attempts.idle()
-        time = asyncio.get_running_loop().time
+        time = self._core.sweeper().loop.time
         watch.arm(idle_s, error, time())
         try:
             async for frame in frames:
@@ -214,7 +216,7 @@ class LiveCall:
             LedgerUnavailable: it cannot be written, and the policy is to refuse.
         """
         if self._watch is not None:
-            self._core.sweeper.remove(self._watch)
+            self._core.sweeper().remove(self._watch)
         self._closed = True
         closed = self._closing()
         return None if self._core.recorder.write_now(closed, "unrecorded_closed") else closed
@@ -239,7 +241,7 @@ class LiveCall:
 
     async def _let_go(self) -> None:
         if self._watch is not None:
-            self._core.sweeper.remove(self._watch)
+            self._core.sweeper().remove(self._watch)
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.cancel()
@@ -249,7 +251,7 @@ class LiveCall:
     def _start_following(self, watch: Watch) -> None:
         """Begin to wait for the client's going; only calls that outlast one sweep pay for it."""
         # The reference is kept, and the task is cancelled when the call lets go: it cannot be lost.
-        self._follower = asyncio.get_running_loop().create_task(self._follow(watch))
+        self._follower = self._core.sweeper().loop.create_task(self._follow(watch))
 
     async def _follow(self, watch: Watch) -> None:
         assert self.ask.gone is not None, "only started where somebody can tell"

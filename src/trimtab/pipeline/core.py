@@ -1,14 +1,25 @@
 """What one process needs to make calls: the compiled state, the log, the counters, the sweeper of deadlines."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
 from trimtab.access import Caller
 from trimtab.providers import ProviderContext, make_provider
-from trimtab.types import Clock, Closed, FeedbackGiven, Opened, Provider, ProviderSpec, Snapshot, new_id
+from trimtab.types import (
+    Clock,
+    Closed,
+    FeedbackGiven,
+    IdSource,
+    Opened,
+    Provider,
+    ProviderSpec,
+    Snapshot,
+    new_id,
+)
 from trimtab.types.errors import ProviderError
 
-from .ask import Ask
+from .ask import Ask, ParamsHash
 from .call import LiveCall
 from .ports import Counts, Keep, Log
 from .record import Recorder
@@ -34,7 +45,9 @@ class Core:
         self.clock = clock
         self.counts = counts
         self.recorder = Recorder(log, counts, "refuse")
-        self.sweeper = Sweeper()
+        self.ids = IdSource()
+        self.params_hash = ParamsHash()
+        self._sweeper: Sweeper | None = None
         self._keep = keep
         self._run_dir = run_dir
         self._state: State | None = None
@@ -81,6 +94,12 @@ class Core:
             ConfigError: it cannot be obeyed; the present one stays in force.
         """
         self.swap(self.compile(snapshot))
+
+    def sweeper(self) -> Sweeper:
+        """Return the watcher of deadlines, bound to the loop that the first call runs on."""
+        if self._sweeper is None:
+            self._sweeper = Sweeper(asyncio.get_running_loop())
+        return self._sweeper
 
     def call(self, ask: Ask) -> LiveCall:
         """Return a call to enter: `async with core.call(ask) as call`."""

@@ -19,7 +19,7 @@ class Watch:
         "_after_s",
         "_at",
         "_error",
-        "_on_first_sweep",
+        "_on_old",
         "_progress",
         "_seen",
         "_task",
@@ -28,18 +28,24 @@ class Watch:
         "fired",
     )
 
-    def __init__(self, total_s: float, on_first_sweep: Callable[["Watch"], None] | None = None) -> None:
-        task = asyncio.current_task()
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        total_s: float,
+        on_old: Callable[["Watch"], None] | None = None,
+    ) -> None:
+        """Watch the current task from now on; `on_old` is called once, when the call outlasts a sweep."""
+        task = asyncio.current_task(loop)
         assert task is not None, "a call runs inside a task"
         self._task = task
         self._total_s = total_s
-        self._total_at = asyncio.get_running_loop().time() + total_s
+        self._total_at = loop.time() + total_s
         self._at = self._total_at
         self._after_s = total_s
         self._error: Callable[[], TrimtabError] | None = None
         self._progress: Callable[[], int] | None = None
         self._seen = 0
-        self._on_first_sweep = on_first_sweep
+        self._on_old = on_old
         self.fired: TrimtabError | None = None
 
     def arm(self, after_s: float, error: Callable[[], TrimtabError], now: float) -> None:
@@ -64,8 +70,8 @@ class Watch:
 
     def look(self, now: float) -> None:
         """Check the deadlines; called by the sweeper."""
-        if self._on_first_sweep is not None:
-            start, self._on_first_sweep = self._on_first_sweep, None
+        if self._on_old is not None and now >= self._total_at - self._total_s + SWEEP_S:
+            start, self._on_old = self._on_old, None
             start(self)
         if self.fired is not None or (now < self._at and now < self._total_at):
             return
@@ -88,24 +94,32 @@ class Watch:
             self.fired = self._error()
         self._task.cancel()
 
+    def cause(self) -> TrimtabError | None:
+        """Called on `CancelledError`: return what this watch cancelled for, or None if it was not this watch."""
+        fired = self.fired
+        if fired is None or self._task.uncancel() > 0:
+            return None
+        self.fired = None
+        return fired
+
     def raise_for(self) -> None:
         """Called on `CancelledError`: raise what this watch cancelled for, if it was this watch.
 
         Raises:
             TrimtabError: the deadline's error, or `ClientGone`.
         """
-        fired = self.fired
-        if fired is not None and self._task.uncancel() == 0:
-            self.fired = None
-            raise fired
+        cause = self.cause()
+        if cause is not None:
+            raise cause
 
 
 class Sweeper:
     """Looks at all watches every `SWEEP_S` seconds, while there are any."""
 
-    __slots__ = ("_timer", "_watches")
+    __slots__ = ("_timer", "_watches", "loop")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -113,7 +127,7 @@ class Sweeper:
         """Begin to look at a watch."""
         self._watches.add(watch)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+            self._timer = self.loop.call_later(SWEEP_S, self._sweep)
 
     def remove(self, watch: Watch) -> None:
         """Stop looking at a watch."""
@@ -123,8 +137,7 @@ class Sweeper:
         if not self._watches:
             self._timer = None
             return
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self.loop.time()
         for watch in tuple(self._watches):
             watch.look(now)
-        self._timer = loop.call_later(SWEEP_S, self._sweep)
+        self._timer = self.loop.call_later(SWEEP_S, self._sweep)

@@ -73,7 +73,7 @@ from .events import (
     UsageReport,
 )
 from .exchange import Completion, Deadlines, Generate, Provider, Reply, ReplyHead, Request
-from .ids import id_floor, id_time_us, new_id
+from .ids import IdSource, id_floor, id_time_us, new_id
 from .money import charge_nusd, format_usd, price_nusd
 from .release import Epoch, Project, Release
 from .snapshot import (
@@ -120,6 +120,7 @@ __all__ = [
     "FormatTooNew",
     "Frame",
     "Generate",
+    "IdSource",
     "IdleTimeout",
     "KeySpec",
     "LedgerUnavailable",

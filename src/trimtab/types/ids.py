@@ -3,7 +3,8 @@
 import os
 import time
 
-_UNIX_MS_BITS = 48
+_RANDOM_BYTES = 4_000
+"""Ten for each id."""
 
 
 def new_id(unix_ms: int | None = None) -> str:
@@ -19,6 +20,27 @@ def new_id(unix_ms: int | None = None) -> str:
 
 
 _VARIANT = {d: "89ab"[int(d, 16) & 3] for d in "0123456789abcdef"}
+
+
+class IdSource:
+    """Makes ids like `new_id`, asking the system for random bytes once in 400 ids. For one thread's use."""
+
+    __slots__ = ("_at", "_random")
+
+    def __init__(self) -> None:
+        self._random = ""
+        self._at = 0
+
+    def next(self) -> str:
+        """Return a new UUIDv7 as 36 lower-case characters."""
+        at = self._at
+        if at >= len(self._random):
+            self._random = os.urandom(_RANDOM_BYTES).hex()
+            at = 0
+        self._at = at + 20
+        r = self._random[at : at + 20]
+        h = f"{time.time_ns() // 1_000_000:012x}"
+        return f"{h[:8]}-{h[8:]}-7{r[1:4]}-{_VARIANT[r[4]]}{r[5:8]}-{r[8:]}"
 
 
 def id_time_us(call_id: str) -> int:

@@ -1,5 +1,6 @@
 """The catalog answers by model and moment, and says when it does not know."""
 
+import msgspec
 import pytest
 
 from trimtab.catalog import Catalog, Cost
@@ -60,7 +61,7 @@ def test_the_same_call_costs_by_when_it_opened():
 
 def test_nested_parts_without_a_price_are_billed_as_their_total():
     catalog = table({"a/b": {"prices": [price()]}})
-    usage = Usage(10, 10, cached_tokens=4, cache_write_tokens=1, reasoning_tokens=3, audio_input_tokens=2)
+    usage = Usage(10, 10, 4, 1, 3, audio_input_tokens=2, audio_output_tokens=5)
     assert catalog.cost("a/b", usage, NOW).cost_nusd == 10_000 + 20_000
 
 
@@ -77,6 +78,15 @@ def test_nested_parts_without_a_price_are_billed_as_their_total():
 def test_each_part_is_billed_at_its_own_price(part, usage):
     catalog = table({"a/b": {"prices": [price(**{part: "7"})]}})
     assert catalog.cost("a/b", usage, NOW).cost_nusd == 70_000
+    one = Usage(*(min(count, 1) for count in msgspec.structs.astuple(usage)[:7]))
+    assert catalog.cost("a/b", one, NOW).cost_nusd == 7_000
+
+
+def test_a_single_token_is_billed():
+    catalog = table({"a/b": {"prices": [price(cached="0.5", reasoning="4")]}})
+    assert catalog.cost("a/b", Usage(1, 0), NOW).cost_nusd == 1_000
+    assert catalog.cost("a/b", Usage(0, 1), NOW).cost_nusd == 2_000
+    assert catalog.cost("a/b", Usage(2, 2, cached_tokens=1, reasoning_tokens=1), NOW).cost_nusd == 7_500
 
 
 def test_a_part_that_is_free_is_free():
@@ -138,6 +148,15 @@ def test_a_snapshot_with_an_entry_of_its_own_keeps_it():
 )
 def test_what_is_no_snapshot_has_no_price(name):
     assert Catalog.load().price(name, NOW) is None
+
+
+def test_facts_of_a_provider_are_laid_over_field_by_field():
+    catalog = Catalog.load(
+        {"providers": {"openai": {"source": "a contract"}, "vllm": {"snapshots": "-YYYYMMDD"}}}
+    )
+    assert catalog.price("openai/gpt-4o-2024-11-20", NOW) is not None
+    over = {"providers": {"vllm": {"snapshots": "-YYYYMMDD"}}, "models": {"vllm/x": price_entry("4")}}
+    assert Catalog.load(over).price("vllm/x-20260101", NOW).input == 4_000_000_000
 
 
 def test_family_takes_other_digits_for_none():
