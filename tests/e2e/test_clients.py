@@ -7,8 +7,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
-from rigs.gateway import POLICY, GatewayRig, fake
 
+from rigs.gateway import POLICY, GatewayRig, fake
 from trimtab.testing import FakeServer, Scripted
 from trimtab.types import Closed, FeedbackGiven, Snapshot
 

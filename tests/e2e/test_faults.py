@@ -1,12 +1,12 @@
-"""Every way for a provider to misbehave, against the real gateway: rescued, or an explicit error; recorded as it was."""
+"""Every way for a provider to misbehave, against the real gateway: rescued, or an explicit error; recorded so."""
 
 import socket
 from dataclasses import dataclass
 
 import msgspec
 import pytest
-from rigs.gateway import POLICY, GatewayRig, fake
 
+from rigs.gateway import POLICY, GatewayRig, fake
 from trimtab.testing import FAULTS, FakeServer, Fault, Scale, Scripted
 from trimtab.types import Release, RouteSpec, Snapshot, WeightedRelease
 
@@ -34,7 +34,10 @@ def ask(port: int, model: str, *, stream: bool) -> Answer:
     body = msgspec.json.encode(
         {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Capital of France?"}]}
     )
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.sendall(head.encode() + body)
         raw = b""

@@ -136,9 +136,7 @@ class Own(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ""
     api_key: Annotated[str, Meta(description="Key for the server at that URL. Write `${NAME}`.")] = ""
     threads: Annotated[int, Meta(ge=0, description="Threads to compute with; 0: all cores but one.")] = 0
-    context: Annotated[
-        int, Meta(ge=0, description="Context length in tokens; 0: the model's own default.")
-    ] = 0
+    context: Annotated[int, Meta(ge=0, description="Context length in tokens; 0: 3,072.")] = 0
 
 
 class ProviderSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

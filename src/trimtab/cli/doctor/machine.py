@@ -18,7 +18,6 @@ sqlite.org/wal.html."""
 WHEELS = (
     ("granian", "granian"),
     ("uvloop", "uvloop"),
-    ("pyreqwest", "pyreqwest.client"),
     ("msgspec", "msgspec"),
     ("apsw", "apsw"),
     ("zstandard", "zstandard"),

@@ -68,6 +68,8 @@ class OwnProvider:
             start_wait_s: how long a call waits for a model process that is starting.
         """
         self.name = name
+        self.degraded_mode = True
+        """Where it stands in for a model that was asked for, replies say so (`x-trimtab-degraded`)."""
         self._connect = connect
         self._run_dir = run_dir
         self._models = models or (MODEL_NAME,)
