@@ -8,6 +8,7 @@ from .keys import KEY_PREFIX, KeyRing, bearer
 from .open import open_access_problem
 
 _PREFIX = KEY_PREFIX.encode()
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ def authorize(
         WrongMediaType: open access, and a body that is not declared as JSON.
     """
     for name, value in headers:
-        if name in (b"authorization", b"x-api-key"):
+        if name in _CREDENTIALS:
             credential = bearer(value)
             if credential.startswith(_PREFIX):
                 key = ring.find(credential)

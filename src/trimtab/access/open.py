@@ -13,11 +13,10 @@ strangers, and a proxy on it speaks for strangers, so a request is let in only w
 """
 
 import re
-from collections.abc import Iterable
 
 from trimtab.types import CallerError, Forbidden, Unauthenticated, WrongMediaType
 
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = list[tuple[bytes, bytes]]
 """As in ASGI: names in lower case."""
 
 _AUTHORITY = rb"(?i:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?"
@@ -48,6 +47,9 @@ _FORWARDED = frozenset(
 _SAME_MACHINE = frozenset({b"same-origin", b"same-site", b"none"})
 """Values of `Sec-Fetch-Site` (W3C Fetch Metadata) that no foreign page can cause."""
 
+_UNUSUAL = _FORWARDED | {b"origin", b"sec-fetch-site"}
+"""What only browsers and proxies send."""
+
 _WATCHED = frozenset(
     {b"host", b"origin", b"sec-fetch-site", b"content-type", b"content-length", b"transfer-encoding"}
 )
@@ -64,6 +66,8 @@ def open_access_problem(headers: Headers, *, bound_to_loopback: bool) -> CallerE
             f"a key is needed: this gateway listens beyond the loopback interface; {_SEND_KEY}",
             param="authorization",
         )
+    if _is_plain(headers):
+        return None
     seen: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in _FORWARDED or name.startswith(b"x-forwarded"):
@@ -76,6 +80,18 @@ def open_access_problem(headers: Headers, *, bound_to_loopback: bool) -> CallerE
                 return Forbidden(f"the header {_show(name)} occurs twice; send it once, or send a key")
             seen[name] = value
     return _host_problem(seen) or _origin_problem(seen) or _body_problem(seen)
+
+
+def _is_plain(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Tell whether this is the request that nearly all programs send: then there is nothing to look for."""
+    seen = dict(headers)
+    return (
+        len(seen) == len(headers)
+        and seen.get(b"content-type") == b"application/json"
+        and seen.keys().isdisjoint(_UNUSUAL)
+        and b"x-forwarded" not in b" ".join(seen)
+        and _LOOPBACK_HOST.fullmatch(seen.get(b"host", b"")) is not None
+    )
 
 
 def _host_problem(seen: dict[bytes, bytes]) -> CallerError | None:

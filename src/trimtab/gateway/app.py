@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from trimtab.pipeline import Core
@@ -19,7 +20,7 @@ Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Gateway:
-    """Serves the OpenAI-compatible API. `in_flight` is the number of requests being served."""
+    """Serves the OpenAI-compatible API, and counts `requests`, `in_flight` and those `rejected` before a call."""
 
     def __init__(self, core: Core, *, bound_to_loopback: bool, counters_folder: str = "") -> None:
         """Make the callable.
@@ -31,11 +32,10 @@ class Gateway:
         """
         calls = Calls(core, bound_to_loopback=bound_to_loopback)
         pages = Pages(core, counters_folder, bound_to_loopback=bound_to_loopback)
-        self.in_flight = 0
         self._core = core
         self._routes: dict[str, dict[str, Handler]] = {
-            "/v1/chat/completions": {"POST": calls.chat},
-            "/v1/embeddings": {"POST": calls.embeddings},
+            "/v1/chat/completions": {"POST": partial(calls.serve, "chat")},
+            "/v1/embeddings": {"POST": partial(calls.serve, "embeddings")},
             "/v1/feedback": {"POST": pages.feedback},
             "/v1/models": {"GET": pages.models},
             "/healthz": {"GET": pages.healthz, "HEAD": pages.healthz},
@@ -45,18 +45,20 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI 3)."""
-        self.in_flight += 1
+        count = self._core.counts.add_named
+        count("requests")
+        count("in_flight")
         try:
             await self._handler(scope)(scope, receive, send)
         except ClientGone:
             return  # nobody is there to be told; the call is recorded
         except TrimtabError as error:
-            self._core.counts.add_named("rejected")
+            count("rejected")
             await send_error(send, error)
         except asyncio.CancelledError:
             raise
         finally:
-            self.in_flight -= 1
+            count("in_flight", -1)
 
     def _handler(self, scope: Scope) -> Handler:
         path = scope["path"]

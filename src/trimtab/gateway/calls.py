@@ -37,19 +37,13 @@ class Calls:
         self._core = core
         self._loopback = bound_to_loopback
 
-    async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`POST /v1/chat/completions`."""
-        await self._call("chat", scope, receive, send)
-
-    async def embeddings(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`POST /v1/embeddings`."""
-        await self._call("embeddings", scope, receive, send)
-
-    async def _call(self, kind: CallKind, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, kind: CallKind, scope: Scope, receive: Receive, send: Send) -> None:
+        """`POST /v1/chat/completions` and `/v1/embeddings`."""
         core = self._core
-        policy = core.state.policy
+        state = core.state
+        policy = state.policy
         headers = scope["headers"]
-        caller = authorize(headers, policy, core.state.ring, bound_to_loopback=self._loopback)
+        caller = authorize(headers, policy, state.ring, bound_to_loopback=self._loopback)
         wanted = {name: value for name, value in headers if name in _WANTED}
         body = await read_body(wanted, receive, policy.max_request_bytes)
         get = wanted.get
@@ -94,7 +88,7 @@ def _headers(call: LiveCall) -> Headers:
     outcome = call.outcome
     headers = [
         (b"x-trimtab-call-id", call.call_id.encode()),
-        (b"x-trimtab-release", call.plan.release.encode()),
+        call.plan.header,
         (b"x-trimtab-model", outcome.model.encode("latin-1", "replace")),
     ]
     if outcome.degraded:

@@ -25,7 +25,6 @@ COUNTER_NAMES = (
     "upstream_attempts",
     "retries",
     "fallbacks",
-    "stream_chunks",
     "input_tokens",
     "output_tokens",
     "cost_nusd",

@@ -128,13 +128,14 @@ class Core:
         self.counts.add_named("feedback")
 
     async def models(self) -> list[tuple[str, str]]:
-        """Return (name, owner) of all that answers here; providers that list their models are asked."""
-        rows = self.state.served()
-        for name in self.state.open_ended():
-            try:
-                rows.extend((f"{name}/{model}", name) for model in await self.state.providers[name].models())
-            except ProviderError:
-                continue  # a provider that is down lists nothing; the others still answer
+        """Return (name, owner) of all that answers here; providers that list their models are asked, all at once."""
+        state = self.state
+        names = state.open_ended()
+        async with asyncio.TaskGroup() as group:
+            lists = [group.create_task(_listed(state.providers[name])) for name in names]
+        rows = state.served()
+        for name, models in zip(names, lists, strict=True):
+            rows.extend((f"{name}/{model}", name) for model in models.result())
         return rows
 
     async def aclose(self) -> None:
@@ -145,6 +146,17 @@ class Core:
             await provider.aclose()
 
 
+async def _listed(provider: Provider) -> list[str]:
+    """Return a provider's models; one that is down, or does not answer in time, lists nothing."""
+    try:
+        async with asyncio.timeout(_MODELS_S):
+            return await provider.models()
+    except (ProviderError, TimeoutError):
+        return []
+
+
+_MODELS_S = 10.0
+"""How long a provider may take to list its models; the other providers' are shown without them then."""
 _STATE_COUNTERS = {"ok": "answered", "error": "errors", "cancelled": "cancelled", "unfinished": "errors"}
 
 

@@ -244,15 +244,15 @@ def _tool(event: ToolCallDelta) -> dict[str, Any]:
 
 
 def usage_wire(usage: Usage) -> dict[str, Any]:
-    """Return usage as OpenAI's `usage` object."""
+    """Return usage as OpenAI's `usage` object; `cache_write_tokens` are an extension, so only where there are any."""
+    prompt = {"cached_tokens": usage.cached_tokens, "audio_tokens": usage.audio_input_tokens}
+    if usage.cache_write_tokens:
+        prompt["cache_write_tokens"] = usage.cache_write_tokens
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_tokens,
-            "audio_tokens": usage.audio_input_tokens,
-        },
+        "prompt_tokens_details": prompt,
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning_tokens,
             "audio_tokens": usage.audio_output_tokens,

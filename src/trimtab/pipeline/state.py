@@ -99,6 +99,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     route: str = ""
     channel: str = ""
     arm: str = ""
+    header: tuple[bytes, bytes] = (b"x-trimtab-release", b"")
+    """What replies say of the release."""
     substituted: bool = False
     """The default model stands in for a name that nobody serves."""
 
@@ -211,7 +213,12 @@ class State:
     def _plan(self, release: Release, release_id: str) -> Plan:
         models = tuple(ModelPlan(m, self._targets_of(m)) for m in (release.model, *release.fallbacks))
         defaults = {key: msgspec.Raw(_encode(value)) for key, value in release.parameters.items()}
-        return Plan(release=release_id, models=models, defaults=defaults)
+        return Plan(
+            release=release_id,
+            models=models,
+            defaults=defaults,
+            header=(b"x-trimtab-release", release_id.encode()),
+        )
 
     def _targets_of(self, model: str) -> list[Target]:
         specs = self.snapshot.targets.get(model)

@@ -22,6 +22,13 @@ _MACOS_OPEN_MAX = 10_240
 _BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it (net.core.somaxconn)."""
 
+_UNSENT_BYTES = 32 * 1024
+"""Bytes that the kernel takes for a client before it has sent the ones before them.
+
+Left to itself it takes megabytes, and an answer is read from its provider that far ahead of a slow reader, in
+memory all the way. What is on the way to the client is not counted, so that a long line stays full.
+"""
+
 
 def refuse_unsupported(system: str = sys.platform) -> None:
     """Refuse systems without the locks, signals and sockets we build on.
@@ -130,6 +137,8 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Connections inherit it from the socket that they are accepted on.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         listener.bind(address)
         listener.listen(_BACKLOG)
         listener.setblocking(False)  # noqa: FBT003 - the standard library's signature

@@ -1,5 +1,7 @@
 """Statuses, whole completions and embeddings of the OpenAI dialect, read into our words."""
 
+import math
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import msgspec
@@ -94,14 +96,19 @@ def retry_after(value: str, value_ms: str, clock: Clock) -> float | None:
     """Return the pause a provider asks for, in seconds, from `Retry-After` or `retry-after-ms` (RFC 9110, 10.2.3)."""
     try:
         if value_ms:
-            return max(0.0, float(value_ms) / 1000)
-        if not value:
+            pause = float(value_ms) / 1000
+        elif not value:
             return None
-        if value.replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - clock.now_us() / 1e6)
-    except ValueError:
+        elif value.replace(".", "", 1).isdigit():
+            pause = float(value)
+        else:
+            at = parsedate_to_datetime(value)
+            # The obsolete asctime form names no zone; HTTP dates are UTC all the same (RFC 9110, 5.6.7).
+            at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+            pause = at.timestamp() - clock.now_us() / 1e6
+    except (ValueError, OverflowError):
         return None  # a provider's typing error is no reason to fail: we use our own pause then
+    return max(0.0, pause) if math.isfinite(pause) else None
 
 
 def _message(status: int, body: bytes) -> str:

@@ -24,7 +24,8 @@ from trimtab.types.errors import MalformedReply
 
 from .wire import Chunk, ChunkChoice, Delta, error_text, text_of
 
-_BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\n\n")
+_BLANK_LINE = re.compile(rb"\n(?:\r?\n|\r)|\r\r")
+"""The end of a line and of the empty one behind it; of a first `\\r\\n` only the `\\n` matters."""
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _DONE = Frame(b"data: [DONE]\n\n", (Done(),))
 _NULL = msgspec.Raw(b"null")
@@ -35,11 +36,10 @@ _LONGEST_BREAK = 3
 class SseFramer:
     """Cuts a byte stream into frames, at any chunking of it."""
 
-    __slots__ = ("_buffer", "_limit", "_seen")
+    __slots__ = ("_held", "_limit")
 
     def __init__(self, limit: int = 16 * 1024 * 1024) -> None:
-        self._buffer = b""
-        self._seen = 0
+        self._held = bytearray()
         self._limit = limit
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -48,31 +48,39 @@ class SseFramer:
         Raises:
             MalformedReply: one event is over the limit (16 MiB unless told).
         """
-        if (
-            not self._buffer
-            and data.endswith(b"\n\n")
-            and data.find(b"\n\n") == len(data) - 2
-            and b"\r" not in data
-        ):
-            return [data]
-        buffer = self._buffer + data if self._buffer else data
-        frames = []
-        start, look = 0, max(0, self._seen - _LONGEST_BREAK)
-        while (match := _BLANK_LINE.search(buffer, look)) is not None:
-            if match.end() == len(buffer) and buffer.endswith(b"\r\n\r"):
-                break  # the break may still be growing: \r\n\r + \n
-            frames.append(buffer[start : match.end()])
-            start = look = match.end()
-        self._buffer = buffer[start:]
-        self._seen = len(self._buffer)
-        if self._seen > self._limit:
+        held = self._held
+        if not held:
+            if data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+                return [data]  # the usual case: one whole event a read
+            frames, start = _cut(data, 0)
+            held += data[start:]
+        else:
+            look = max(0, len(held) - _LONGEST_BREAK + 1)
+            # Grows in place: a line that comes in a thousand pieces is not copied a thousand times.
+            held += data
+            frames, start = _cut(held, look)
+            del held[:start]
+        if len(held) > self._limit:
             raise MalformedReply(f"one event of the stream is over {self._limit} bytes")
         return frames
 
     @property
     def rest(self) -> bytes:
         """What arrived after the last whole frame."""
-        return self._buffer
+        return bytes(self._held)
+
+
+def _cut(buffer: bytes | bytearray, look: int) -> tuple[list[bytes], int]:
+    """Return the whole frames of a buffer, and where its rest begins; no blank line starts before `look`."""
+    frames = []
+    start = 0
+    while (match := _BLANK_LINE.search(buffer, look)) is not None:
+        end = match.end()
+        if end == len(buffer) and match.group() == b"\n\r":
+            break  # an empty line's \r may still become \r\n
+        frames.append(bytes(buffer[start:end]))
+        start = look = end
+    return frames, start
 
 
 class ChunkReader:

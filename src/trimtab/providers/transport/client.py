@@ -72,7 +72,7 @@ class Client:
         while self._idle:
             connection = self._idle.pop()
             connection.on_idle_lost = None
-            if not connection.closed and connection.idle_since > connection.loop.time() - _IDLE_S:
+            if not connection.closing and connection.idle_since > connection.loop.time() - _IDLE_S:
                 return connection
             self._forget(connection)
         return None
@@ -274,11 +274,12 @@ class Exchange:
         if not first:
             return b""
         pieces = [first]
-        while piece := await self.read():
-            pieces.append(piece)
-            if limit is not None and self._received >= limit:
+        while limit is None or self._received < limit:
+            piece = await self.read()
+            if not piece:
                 break
-        return first if len(pieces) == 1 else b"".join(pieces)
+            pieces.append(piece)
+        return (first if len(pieces) == 1 else b"".join(pieces))[:limit]
 
     def _live(self) -> Connection:
         if self._connection is None:

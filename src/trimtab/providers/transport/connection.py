@@ -133,6 +133,11 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- httptools' side ------------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        """Refuse a second reply in the same read: it must not run into the one that was asked for."""
+        if self._complete:
+            raise MalformedReply("the provider sent bytes after the end of its reply")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect one header, its name lower-cased."""
         self.headers.append((name.lower(), value))
@@ -173,7 +178,7 @@ class Connection(asyncio.BufferedProtocol):
             ConnectionLost: the connection is closed already.
         """
         transport = self._transport
-        if self.closed or transport is None or transport.is_closing():
+        if self.closing or transport is None:
             raise ConnectionLost("the provider closed the idle connection")
         if self.used:
             self._reset()
@@ -226,6 +231,12 @@ class Connection(asyncio.BufferedProtocol):
             and transport.get_write_buffer_size() == 0
             and self._keep_alive
         )
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing can be sent any more, even if `connection_lost` has not been told yet."""
+        transport = self._transport
+        return self.closed or transport is None or transport.is_closing()
 
     @property
     def complete(self) -> bool:
