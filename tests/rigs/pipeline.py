@@ -36,6 +36,8 @@ QUICK = Policy(
     retry=RetryPolicy(attempts=2, backoff_s=0.01, backoff_max_s=0.02, retry_after_max_s=0.2),
     deadlines=Deadlines(connect_s=1, first_byte_s=1, idle_s=1, total_s=5),
 )
+HEAD = ReplyHead(request_id="req-1")
+USAGE = Usage(3, 2)
 
 
 class MemoryLog:
@@ -82,7 +84,7 @@ class Events:
 
     name: str = "p"
     turns: list[Any] = field(default_factory=list)
-    head: ReplyHead = ReplyHead(request_id="req-1")
+    head: ReplyHead = HEAD
     before_head_s: float = 0.0
     degraded_mode: bool = False
     received: Callable[[], int] | None = None
@@ -196,7 +198,7 @@ def ask(model: str = "p/m", *, kind: str = "chat", about: dict[str, Any] | None 
     return Ask(kind=kind, body=msgspec.json.encode({"model": model, **words, **body}), **rest)
 
 
-def done(text: str = "Paris", usage: Usage | None = Usage(3, 2), **more: Any) -> Completion:
+def done(text: str = "Paris", usage: Usage | None = USAGE, **more: Any) -> Completion:
     """Return a whole answer."""
     return Completion(body=b'{"text":"%b"}' % text.encode(), usage=usage, text="" if usage else text, **more)
 

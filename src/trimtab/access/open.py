@@ -47,9 +47,6 @@ _FORWARDED = frozenset(
 _SAME_MACHINE = frozenset({b"same-origin", b"same-site", b"none"})
 """Values of `Sec-Fetch-Site` (W3C Fetch Metadata) that no foreign page can cause."""
 
-_UNUSUAL = _FORWARDED | {b"origin", b"sec-fetch-site"}
-"""What only browsers and proxies send."""
-
 _WATCHED = frozenset(
     {b"host", b"origin", b"sec-fetch-site", b"content-type", b"content-length", b"transfer-encoding"}
 )
@@ -66,8 +63,6 @@ def open_access_problem(headers: Headers, *, bound_to_loopback: bool) -> CallerE
             f"a key is needed: this gateway listens beyond the loopback interface; {_SEND_KEY}",
             param="authorization",
         )
-    if _is_plain(headers):
-        return None
     seen: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in _FORWARDED or name.startswith(b"x-forwarded"):
@@ -80,18 +75,6 @@ def open_access_problem(headers: Headers, *, bound_to_loopback: bool) -> CallerE
                 return Forbidden(f"the header {_show(name)} occurs twice; send it once, or send a key")
             seen[name] = value
     return _host_problem(seen) or _origin_problem(seen) or _body_problem(seen)
-
-
-def _is_plain(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Tell whether this is the request that nearly all programs send: then there is nothing to look for."""
-    seen = dict(headers)
-    return (
-        len(seen) == len(headers)
-        and seen.get(b"content-type") == b"application/json"
-        and seen.keys().isdisjoint(_UNUSUAL)
-        and b"x-forwarded" not in b" ".join(seen)
-        and _LOOPBACK_HOST.fullmatch(seen.get(b"host", b"")) is not None
-    )
 
 
 def _host_problem(seen: dict[bytes, bytes]) -> CallerError | None:

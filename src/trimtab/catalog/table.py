@@ -82,7 +82,7 @@ class Catalog:
         Raises:
             ConfigError: the overrides are not in the format, or name what does not exist.
         """
-        packaged = (resources.files(__package__) / "data" / "models.json").read_bytes()
+        packaged = (resources.files("trimtab.catalog") / "data" / "models.json").read_bytes()
         table = decode(packaged, "packaged catalog")
         return cls(lay_over(table, decode(overrides, "catalog overrides")) if overrides else table)
 

@@ -5,6 +5,7 @@ Guard, schema and unmask join later; their seam is `StreamStage`.
 """
 
 from collections.abc import Iterable
+from io import StringIO
 from typing import Any, Protocol
 
 import msgspec
@@ -61,9 +62,10 @@ class Tally:
         self.finishes: dict[int, str] = {}
         self.content_seen = False
         """Whether any part of the answer has passed: after it, failing over would repeat text."""
-        self._texts: dict[int, list[str]] = {}
-        self._reasoning: dict[int, list[str]] = {}
-        self._refusals: dict[int, list[str]] = {}
+        # A long stream comes in many small pieces: as texts of their own they would take ten times the memory.
+        self._texts: dict[int, StringIO] = {}
+        self._reasoning: dict[int, StringIO] = {}
+        self._refusals: dict[int, StringIO] = {}
         self._tools: dict[int, dict[int, dict[str, Any]]] = {}
 
     def add(self, event: Event) -> None:
@@ -71,7 +73,7 @@ class Tally:
         kind = type(event)
         if kind is ContentDelta:
             self.content_seen = True
-            self._texts.setdefault(event.choice, []).append(event.text)  # type: ignore[union-attr]
+            _write(self._texts, event.choice, event.text)  # type: ignore[union-attr]
         elif kind is Started:
             self.started = event  # type: ignore[assignment]
         elif kind is Finish:
@@ -85,10 +87,10 @@ class Tally:
         match event:
             case ReasoningDelta(text, choice):
                 self.content_seen = True
-                self._reasoning.setdefault(choice, []).append(text)
+                _write(self._reasoning, choice, text)
             case RefusalDelta(text, choice):
                 self.content_seen = True
-                self._refusals.setdefault(choice, []).append(text)
+                _write(self._refusals, choice, text)
             case ToolCallDelta():
                 self.content_seen = True
                 calls = self._tools.setdefault(event.choice, {})
@@ -104,8 +106,7 @@ class Tally:
         """All that the model wrote, of all choices: what an estimate of output tokens is made from."""
         parts: list[str] = []
         for store in (self._reasoning, self._texts, self._refusals):
-            for pieces in store.values():
-                parts.extend(pieces)
+            parts.extend(text.getvalue() for text in store.values())
         for calls in self._tools.values():
             for call in calls.values():
                 parts.append(call["name"])
@@ -137,12 +138,12 @@ class Tally:
     def _choice(self, index: int) -> dict[str, Any]:
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": "".join(self._texts.get(index, ())) or None,
+            "content": (self._texts[index].getvalue() or None) if index in self._texts else None,
         }
         if index in self._reasoning:
-            message["reasoning_content"] = "".join(self._reasoning[index])
+            message["reasoning_content"] = self._reasoning[index].getvalue()
         if index in self._refusals:
-            message["refusal"] = "".join(self._refusals[index])
+            message["refusal"] = self._refusals[index].getvalue()
         if index in self._tools:
             message["tool_calls"] = [
                 {
@@ -153,6 +154,12 @@ class Tally:
                 for _, call in sorted(self._tools[index].items())
             ]
         return {"index": index, "message": message, "finish_reason": self.finishes.get(index)}
+
+
+def _write(texts: dict[int, StringIO], choice: int, text: str) -> None:
+    if choice not in texts:
+        texts[choice] = StringIO()
+    texts[choice].write(text)
 
 
 class RawLane:

@@ -94,6 +94,10 @@ class Watch:
             self.fired = self._error()
         self._task.cancel()
 
+    def release(self) -> None:
+        """Let go of the call: a cycle of references would wait for the garbage collector."""
+        self._on_old = self._error = self._progress = None
+
     def cause(self) -> TrimtabError | None:
         """Called on `CancelledError`: return what this watch cancelled for, or None if it was not this watch."""
         fired = self.fired
@@ -130,8 +134,9 @@ class Sweeper:
             self._timer = self.loop.call_later(SWEEP_S, self._sweep)
 
     def remove(self, watch: Watch) -> None:
-        """Stop looking at a watch."""
+        """Stop looking at a watch, for good."""
         self._watches.discard(watch)
+        watch.release()
 
     def _sweep(self) -> None:
         if not self._watches:

@@ -98,5 +98,5 @@ def test_sources_share_nothing():
     ],
 )
 def test_what_is_no_uuid_of_version_7_is_refused(text):
-    with pytest.raises(ValueError, match="UUIDv7|invalid literal"):
+    with pytest.raises(ValueError, match=r"UUIDv7|invalid literal"):
         id_time_us(text)

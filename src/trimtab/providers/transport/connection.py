@@ -10,9 +10,9 @@ from trimtab.types.errors import ConnectionLost, MalformedReply, ProviderError
 
 _MAX_HEAD_BYTES = 65_536
 """A reply's head larger than this is no provider's; Node's own limit is 16 KiB."""
-_PAUSE_AT = 65_536
+_PAUSE_AT = 16_384
 """Buffered body bytes at which reading from the socket stops: a slow client slows the provider."""
-READ_BYTES = 65_536
+READ_BYTES = 16_384
 """Size of the read buffer that one client's connections share: no socket hands over more at once."""
 
 

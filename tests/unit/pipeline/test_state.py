@@ -1,0 +1,315 @@
+"""What a name means under a snapshot: models, routes, arms, targets, and what outlives a generation."""
+
+from collections import Counter
+
+import msgspec
+import pytest
+from rigs.pipeline import QUICK, Events, fakes
+
+from trimtab.pipeline.state import _PLANS_KEPT, ModelPlan, State, Target
+from trimtab.types import (
+    ConfigError,
+    Deadlines,
+    ProviderSpec,
+    Release,
+    RouteSpec,
+    Snapshot,
+    TargetSpec,
+    WeightedRelease,
+)
+from trimtab.types.errors import AmbiguousModel, ModelNotFound
+
+
+def spec(name: str, *models: str, **more) -> ProviderSpec:
+    return ProviderSpec(name=name, models=models, **more)
+
+
+def state(*specs: ProviderSpec, previous: State | None = None, **snapshot) -> State:
+    def make(given: ProviderSpec):
+        return Events(name=given.name)
+
+    made = Snapshot(generation=snapshot.pop("generation", 1), providers=specs, policy=QUICK, **snapshot)
+    return State(made, make, previous)
+
+
+def models(plan) -> list[str]:
+    return [model.model for model in plan.models]
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("a/x", "a/x"),
+        ("a/x/y", "a/x/y"),
+        ("b/anything", "b/anything"),
+        ("x1", "a/x1"),
+        ("unlisted", "b/unlisted"),
+        ("meta-llama/llama-3", "b/meta-llama/llama-3"),
+        ("fast", None),
+    ],
+)
+def test_a_name_means_one_model(asked, meant):
+    made = state(spec("a", "x1", "x2"), spec("b"), targets={"fast": (TargetSpec(provider="a", model="x1"),)})
+    plan = made.resolve(asked, "")
+    assert models(plan) == [meant or asked]
+    assert plan.release == Release(model=meant or asked).id()
+    assert (plan.route, plan.channel, plan.arm, plan.substituted) == ("", "", "", False)
+    assert plan.defaults == {}
+    [target] = plan.models[0].targets
+    assert target.provider.name == ("a" if not meant or meant.startswith("a/") else "b")
+    assert target.name == ("x1" if not meant else meant.split("/", 1)[1])
+    assert target.label == f"{target.provider.name}/{target.name}"
+    assert msgspec.json.decode(target.model_json) == target.name
+
+
+def test_a_bare_name_that_several_list_is_ambiguous_and_the_choices_are_named():
+    made = state(spec("b", "x"), spec("a", "x"), spec("open"))
+    with pytest.raises(AmbiguousModel, match=r"a/x, b/x") as refused:
+        made.resolve("x", "")
+    assert refused.value.param == "model"
+    assert "open/x" not in refused.value.message
+
+
+def test_a_bare_name_that_nobody_lists_goes_to_the_only_open_provider_else_it_is_ambiguous():
+    assert models(state(spec("a", "x"), spec("open")).resolve("y", "")) == ["open/y"]
+    with pytest.raises(AmbiguousModel, match="one/y, two/y"):
+        state(spec("two"), spec("one"), spec("a", "x")).resolve("y", "")
+
+
+def test_a_name_that_nobody_serves_says_what_there_is():
+    made = state(spec("a", "x"))
+    for name in ("y", "b/x", "a/", "/x"):
+        with pytest.raises(ModelNotFound, match="a/x") as refused:
+            made.resolve(name, "")
+        assert refused.value.param == "model"
+        assert repr(name) in refused.value.message
+    with pytest.raises(ModelNotFound, match="there are: none"):
+        state().resolve("y", "")
+
+
+def test_the_default_model_stands_in_for_names_that_nobody_serves_and_says_so():
+    made = state(spec("a", "x"), default_model="a/x")
+    plan = made.resolve("gpt-4o", "")
+    assert plan.substituted
+    assert models(plan) == ["a/x"]
+    assert plan.release == Release(model="a/x").id()
+    assert not made.resolve("a/x", "").substituted
+
+
+def test_a_resolved_name_is_remembered_and_the_memory_is_bounded():
+    made = state(spec("a"))
+    assert made.resolve("a/x", "one") is made.resolve("a/x", "two")
+    for n in range(_PLANS_KEPT + 5):
+        made.resolve(f"a/{n}", "")
+        assert len(made._plans) <= _PLANS_KEPT
+    assert models(made.resolve("a/x", "")) == ["a/x"]
+
+
+def test_what_is_served_lists_routes_models_and_named_targets_once():
+    made = state(
+        spec("a", "x", "y"),
+        spec("b"),
+        routes=(route("zeta"), route("alpha")),
+        releases={"rel_1": Release(model="a/x")},
+        targets={
+            "a/x": (TargetSpec(provider="b", model="x"),),
+            "big/one": (TargetSpec(provider="b", model="z"),),
+        },
+    )
+    assert made.served() == [
+        ("route/alpha", "trimtab"),
+        ("route/zeta", "trimtab"),
+        ("a/x", "a"),
+        ("a/y", "a"),
+        ("big/one", "big"),
+    ]
+    assert made.open_ended() == ["b"]
+
+
+# --- routes -------------------------------------------------------------------------------------------------
+
+
+def route(name: str, *arms: WeightedRelease, channel: str = "production") -> RouteSpec:
+    return RouteSpec(name=name, channels={channel: arms or (WeightedRelease(release="rel_1"),)})
+
+
+RELEASES = {
+    "rel_1": Release(model="a/x", fallbacks=("b/y", "b/z"), parameters={"temperature": 0.5, "tools": []}),
+    "rel_2": Release(model="b/y"),
+}
+
+
+def test_a_route_means_its_release_with_fallbacks_and_parameters():
+    made = state(spec("a"), spec("b"), routes=(route("chat"),), releases=RELEASES)
+    plan = made.resolve("route/chat", "someone")
+    assert models(plan) == ["a/x", "b/y", "b/z"]
+    assert (plan.release, plan.route, plan.channel, plan.arm) == ("rel_1", "chat", "production", "")
+    assert {name: msgspec.json.decode(raw) for name, raw in plan.defaults.items()} == {
+        "temperature": 0.5,
+        "tools": [],
+    }
+
+
+@pytest.mark.parametrize("name", ["route/none", "route/", "route/canary-only"])
+def test_a_route_without_a_production_channel_is_not_found(name):
+    made = state(
+        spec("a"),
+        spec("b"),
+        routes=(route("chat"), route("canary-only", channel="canary")),
+        releases=RELEASES,
+    )
+    with pytest.raises(ModelNotFound, match="route/canary-only, route/chat") as refused:
+        made.resolve(name, "")
+    assert refused.value.param == "model"
+    with pytest.raises(ModelNotFound, match="none is configured"):
+        state(spec("a")).resolve("route/chat", "")
+
+
+def test_a_route_to_a_missing_release_or_provider_is_refused_when_compiled():
+    with pytest.raises(ConfigError, match=r"'chat'.*'rel_9'"):
+        state(spec("a"), routes=(route("chat", WeightedRelease(release="rel_9")),), releases=RELEASES)
+    with pytest.raises(ConfigError, match=r"no provider 'b'; configured: a"):
+        state(spec("a"), routes=(route("chat"),), releases=RELEASES)
+    with pytest.raises(ConfigError, match="configured: none"):
+        state(routes=(route("chat"),), releases=RELEASES)
+
+
+def test_the_same_caller_always_gets_the_same_arm_in_any_process():
+    arms = (WeightedRelease(release="rel_1", arm="old"), WeightedRelease(release="rel_2", arm="new"))
+    one, other = (
+        state(spec("a"), spec("b"), routes=(route("chat", *arms),), releases=RELEASES) for _ in range(2)
+    )
+    for n in range(200):
+        plan = one.resolve("route/chat", f"user-{n}")
+        assert one.resolve("route/chat", f"user-{n}") is plan
+        assert other.resolve("route/chat", f"user-{n}").arm == plan.arm
+        assert plan.release == {"old": "rel_1", "new": "rel_2"}[plan.arm]
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (9, 1), (1, 2, 3), (0, 5), (5, 0, 5)])
+def test_arms_get_calls_by_their_weight(weights):
+    arms = tuple(
+        WeightedRelease(release="rel_1", weight=weight, arm=str(at)) for at, weight in enumerate(weights)
+    )
+    made = state(spec("a"), spec("b"), routes=(route("chat", *arms),), releases=RELEASES)
+    calls = 4000
+    got = Counter(made.resolve("route/chat", f"u{n}").arm for n in range(calls))
+    for at, weight in enumerate(weights):
+        share = weight / sum(weights)
+        # 5 standard deviations of a binomial share: a fixed hash, so the outcome never varies between runs.
+        assert abs(got[str(at)] / calls - share) <= 5 * (share * (1 - share) / calls) ** 0.5
+
+
+def test_two_routes_split_the_same_callers_independently():
+    arms = tuple(WeightedRelease(release="rel_1", arm=arm) for arm in "ab")
+    made = state(spec("a"), spec("b"), routes=(route("one", *arms), route("two", *arms)), releases=RELEASES)
+    same = sum(
+        made.resolve("route/one", f"u{n}").arm == made.resolve("route/two", f"u{n}").arm for n in range(2000)
+    )
+    assert 850 < same < 1150
+
+
+def test_a_route_whose_arms_all_weigh_nothing_still_answers():
+    arms = tuple(WeightedRelease(release="rel_1", weight=0, arm=arm) for arm in "ab")
+    made = state(spec("a"), spec("b"), routes=(route("chat", *arms),), releases=RELEASES)
+    assert made.resolve("route/chat", "u").arm == "b"
+
+
+# --- targets ------------------------------------------------------------------------------------------------
+
+
+def targets(n: int) -> list[Target]:
+    return [
+        Target(provider, TargetSpec(provider=provider.name, model="m"), Deadlines())
+        for provider in fakes(*(f"p{at}" for at in range(n)))
+    ]
+
+
+def test_the_least_busy_target_is_picked_and_the_first_of_equals():
+    first, second, third = given = targets(3)
+    plan = ModelPlan("m", given)
+    assert plan.pick(0.0, ()) is first
+    first.in_flight, second.in_flight, third.in_flight = 2, 1, 1
+    assert plan.pick(0.0, ()) is second
+    assert plan.pick(0.0, {id(second)}) is third
+    assert plan.pick(0.0, {id(t) for t in given}) is None
+
+
+def test_a_cooling_target_comes_after_every_other_and_cools_longer_each_time():
+    first, second = targets(2)
+    plan = ModelPlan("m", [first, second])
+    second.in_flight = 50
+    first.failed(100.0)
+    assert first.cool_until == 101.0
+    assert plan.pick(100.5, ()) is second
+    assert plan.pick(101.0, ()) is first
+    first.failed(200.0)
+    assert first.cool_until == 202.0
+    second.failed(200.0)
+    assert plan.pick(200.5, ()) is second, "it cools sooner"
+    for _ in range(50):
+        first.failed(300.0)
+    assert first.cool_until == 330.0
+    first.worked()
+    assert (first.failures, first.cool_until) == (0, 0.0)
+    first.failed(400.0)
+    assert first.cool_until == 401.0
+
+
+def test_a_single_target_is_picked_even_while_it_cools():
+    [only] = targets(1)
+    only.failed(0.0)
+    plan = ModelPlan("m", [only])
+    assert plan.pick(0.0, ()) is only
+    assert plan.pick(0.0, {id(only)}) is None
+
+
+def test_a_model_with_targets_is_served_by_all_of_them_under_their_own_names():
+    made = state(
+        spec("a"),
+        spec("b", deadlines=Deadlines(first_byte_s=7)),
+        targets={"big/one": (TargetSpec(provider="a", model="m1"), TargetSpec(provider="b", model="m2"))},
+    )
+    first, second = made.resolve("big/one", "").models[0].targets
+    assert (first.label, second.label) == ("a/m1", "b/m2")
+    assert first.deadlines is QUICK.deadlines
+    assert second.deadlines.first_byte_s == 7
+    assert made.resolve("a/m1", "").models[0].targets == [first], "one target, however it is reached"
+
+
+def test_a_model_whose_target_names_no_provider_is_a_fault_of_the_configuration():
+    made = state(spec("a"), targets={"big/one": (TargetSpec(provider="gone", model="m"),)})
+    with pytest.raises(ConfigError, match="'gone'"):
+        made.resolve("big/one", "")
+
+
+# --- generations --------------------------------------------------------------------------------------------
+
+
+def test_unchanged_providers_live_on_with_what_was_seen_of_their_targets():
+    old = state(spec("a"), spec("b"))
+    [kept] = old.resolve("a/m", "").models[0].targets
+    [changed] = old.resolve("b/m", "").models[0].targets
+    kept.failed(5.0)
+    new = state(spec("a"), spec("b", api_key="other"), previous=old, generation=2)
+    assert new.generation == 2
+    assert new.providers["a"] is old.providers["a"]
+    assert new.providers["b"] is not old.providers["b"]
+    assert new.resolve("a/m", "").models[0].targets == [kept]
+    assert new.resolve("b/m", "").models[0].targets != [changed]
+    assert new.catalog is old.catalog
+
+
+def test_a_changed_price_list_is_read_again():
+    old = state(spec("a"))
+    catalog = {
+        "format": 1,
+        "version": "mine",
+        "models": {"a/m": {"prices": [{"from": "2020-01-01", "input": "1", "output": "2"}]}},
+    }
+    new = state(spec("a"), previous=old, catalog=catalog)
+    assert new.catalog is not old.catalog
+    assert new.catalog.price("a/m", 1_735_689_600_000_000) is not None
