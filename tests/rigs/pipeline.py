@@ -74,7 +74,7 @@ class MemoryCounts:
         self.finished.append((outcome, usage, ms))
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Events:
     """A provider that plays frames or raises errors as it is told, one turn a request.
 

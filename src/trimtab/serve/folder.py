@@ -161,8 +161,6 @@ def clean_run(layout: Layout) -> None:
 
     Call it with the lock held only.
     """
-    for name in (
-        *("pids.json", "admin.json", "admin.token"),
-        *("model.json", "model.progress.json", "model.want"),
-    ):
-        (layout.run / name).unlink(missing_ok=True)
+    # All of it, not files by name: whoever was killed while writing left a draft.
+    for path in layout.run.iterdir():
+        path.unlink(missing_ok=True)

@@ -4,8 +4,8 @@ from collections import Counter
 
 import msgspec
 import pytest
-from rigs.pipeline import QUICK, Events, fakes
 
+from rigs.pipeline import QUICK, Events, fakes
 from trimtab.pipeline.state import _PLANS_KEPT, ModelPlan, State, Target
 from trimtab.types import (
     ConfigError,
@@ -313,3 +313,35 @@ def test_a_changed_price_list_is_read_again():
     new = state(spec("a"), previous=old, catalog=catalog)
     assert new.catalog is not old.catalog
     assert new.catalog.price("a/m", 1_735_689_600_000_000) is not None
+
+
+@pytest.mark.xfail(
+    strict=True, reason="targets taken over keep the deadlines of the generation that made them"
+)
+def test_changed_deadlines_reach_targets_that_live_on():
+    old = state(spec("a"))
+    old.resolve("a/m", "")
+    policy = msgspec.structs.replace(QUICK, deadlines=Deadlines(total_s=77))
+    new = State(msgspec.structs.replace(old.snapshot, generation=2, policy=policy), lambda _: None, old)
+    [target] = new.resolve("a/m", "").models[0].targets
+    assert target.provider is old.providers["a"]
+    assert target.deadlines.total_s == 77
+
+
+@pytest.mark.xfail(strict=True, reason="a provider is looked for by equality, not by identity")
+def test_a_changed_provider_that_equals_the_old_one_is_another_all_the_same():
+    class Same(Events):
+        def __eq__(self, other):
+            return isinstance(other, Same)
+
+        __hash__ = None
+
+    def made(generation, key, previous):
+        snapshot = Snapshot(generation=generation, providers=(spec("a", api_key=key),))
+        return State(snapshot, lambda given: Same(name=given.name), previous)
+
+    old = made(1, "one", None)
+    old.resolve("a/m", "")
+    new = made(2, "two", old)
+    [target] = new.resolve("a/m", "").models[0].targets
+    assert target.provider is new.providers["a"]

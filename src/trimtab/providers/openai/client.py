@@ -112,17 +112,22 @@ class _Open:
                 raise await self._provider.refused(exchange)
             finally:
                 exchange.release()
-        request_id = kind = ""
-        passed = []
-        for name, value in exchange.headers:
-            if name == b"x-request-id":
-                request_id = value.decode("latin-1")
-            elif name == b"content-type":
-                kind = value.decode("latin-1").lower()
-            elif name.startswith(b"x-ratelimit-"):
-                passed.append((name.decode("latin-1"), value.decode("latin-1")))
-        self.head = ReplyHead(status=status, request_id=request_id, headers=tuple(passed))
-        if self._request.stream and "text/event-stream" not in kind:
+        headers = exchange.headers
+        self.head = ReplyHead(
+            status=status,
+            request_id=exchange.header(b"x-request-id"),
+            headers=tuple(
+                [
+                    (k.decode("latin-1"), v.decode("latin-1"))
+                    for k, v in headers
+                    if k.startswith(b"x-ratelimit-")
+                ]
+            ),
+        )
+        if not self._request.stream:
+            return self
+        kind = exchange.header(b"content-type").lower()
+        if "text/event-stream" not in kind:
             beginning = await _beginning(exchange)
             exchange.release()
             raise MalformedReply(

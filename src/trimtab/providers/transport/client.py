@@ -39,6 +39,8 @@ class Client:
         self.options = options
         self.origin = parse_origin(options.base_url, options.what)
         self._idle: list[Connection] = []
+        self._heads: dict[tuple[str, str], bytes] = {}
+        """Request heads up to the body's length; paths are few, and never a caller's."""
         self._all: set[Connection] = set()
         """Every open connection: busy, idle or lingering."""
         self._opening = 0
@@ -60,12 +62,13 @@ class Client:
         self, method: str, path: str, body: bytes = b"", *, connect_s: float | None = None
     ) -> "Exchange":
         """Return an exchange to enter: `async with client.request(...) as exchange`."""
-        head = (
-            f"{method} {self.origin.path}{path} HTTP/1.1\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        ).encode()
+        head = self._heads.get((method, path))
+        if head is None:
+            line = f"{method} {self.origin.path}{path} HTTP/1.1\r\n".encode()
+            head = line + self._common + b"Content-Type: application/json\r\nContent-Length: "
+            self._heads[method, path] = head
         connect_s = self.options.connect_s if connect_s is None else connect_s
-        return Exchange(self, b"".join((head, self._common, b"\r\n", body)), connect_s)
+        return Exchange(self, b"".join((head, b"%d" % len(body), b"\r\n\r\n", body)), connect_s)
 
     def reuse(self) -> Connection | None:
         """Return an idle connection, if there is one fresh enough."""

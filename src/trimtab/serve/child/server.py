@@ -14,6 +14,9 @@ from trimtab.config import Gateway
 
 _BACKLOG = 4096
 
+REQUEST_CORO = "future_watcher"
+"""Name of the coroutine that granian runs each request in."""
+
 
 class SocketServer(Server):
     """Granian's embedded server, accepting on an open socket instead of opening one by its address."""

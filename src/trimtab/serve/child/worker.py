@@ -15,7 +15,7 @@ from trimtab.storage import SnapshotStore
 from trimtab.types import Snapshot, StorageError, SystemClock, TrimtabError
 
 from .life import LifeLine
-from .server import run_async, serve
+from .server import REQUEST_CORO, run_async, serve
 
 _LOOK_S = 0.05
 """How often to look for a new generation: the status of one file, 2 µs."""
@@ -143,10 +143,20 @@ async def serve_and_drain(
     waiting.cancel()
     done, _ = await asyncio.wait((serving,), timeout=options.gateway.drain_s)
     if not done:
-        cut = asyncio.all_tasks() - before - {serving}
         log.warning("calls still open after %g s are cut", options.gateway.drain_s)
-        for task in (*cut, serving):
-            task.cancel()
-        await asyncio.wait((*cut, serving), timeout=_CUT_S)
+        await _cut(serving, before)
     elif not serving.cancelled() and (error := serving.exception()) is not None:
         raise error
+
+
+async def _cut(serving: asyncio.Task[None], before: set[asyncio.Task[Any]]) -> None:
+    """Cancel the open calls, which lets the server end in order; cancel the server where it does not."""
+    for task in asyncio.all_tasks() - before:
+        if getattr(task.get_coro(), "__name__", "") == REQUEST_CORO:
+            task.cancel()
+    done, _ = await asyncio.wait((serving,), timeout=_CUT_S)
+    if not done:
+        left = asyncio.all_tasks() - before
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_CUT_S)
