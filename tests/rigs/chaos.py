@@ -199,8 +199,7 @@ class Chaos:
             report.problems.append(f"the last stop ended with {status}")
         report.problems += [f"pid {pid} stayed behind" for pid in house.alive()]
         report.problems += [f"left in run/: {path.name}" for path in (house.data / "run").iterdir()]
-        stray = {path.name for path in house.data.rglob("*") if path.name.endswith((".tmp", ".damaged"))}
-        report.problems += [f"left behind: {name}" for name in sorted(stray)]
+        report.problems += [f"set aside: {path.name}" for path in (house.data / "log").glob("*.damaged")]
         for log in sorted(self._home.glob("log-*")):
             text = log.read_text(errors="replace")
             if "Traceback" in text:

@@ -103,7 +103,7 @@ class Events:
             if self.before_head_s:
                 await asyncio.sleep(self.before_head_s)
             if isinstance(turn, BaseException):
-                raise turn
+                raise turn.with_traceback(None)
             yield Turn(self, turn)
         finally:
             self.open_now -= 1

@@ -3,9 +3,9 @@
 from importlib.util import find_spec
 
 from tests.rigs.chaos import Chaos
-from trimtab.providers.own import find_weights
 
 from tools.verify.line import CannotRun, Context, Line, held
+from trimtab.providers.own import find_weights
 
 SINGLE = 50
 ALL_AT_ONCE = 10

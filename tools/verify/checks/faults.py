@@ -1,9 +1,8 @@
 """Every named upstream fault against the real gateway."""
 
-from trimtab.testing import FAULTS
-
 from tools.verify.line import Context, Line, at_least
 from tools.verify.pytest_run import pytest_line
+from trimtab.testing import FAULTS
 
 
 def run(context: Context) -> list[Line]:

@@ -5,9 +5,9 @@ import asyncio
 from tests.rigs.caller import Question, Seen, call
 from tests.rigs.chaos import answer, usage_of
 from tests.rigs.house import House
-from trimtab.testing import FakeServer
 
 from tools.verify.line import Context, Line, held
+from trimtab.testing import FakeServer
 
 CALLS = 40
 
@@ -29,9 +29,7 @@ def run(context: Context) -> list[Line]:
 
 async def calls(port: int) -> list[Seen]:
     """Half of them streams."""
-    questions = [
-        Question(f"call {n}", stream=n % 2 == 0, usage=usage_of(f"call {n}")) for n in range(CALLS)
-    ]
+    questions = [Question(f"call {n}", stream=n % 2 == 0, usage=usage_of(f"call {n}")) for n in range(CALLS)]
     return await asyncio.gather(*(call(port, question) for question in questions))
 
 
