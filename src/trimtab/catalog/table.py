@@ -172,8 +172,8 @@ def _parts(usage: Usage, price: Price) -> list[tuple[int, int]]:
     if (n := usage.audio_output_tokens) > 0:
         parts.append((n, price.audio_output))
         rest_out -= n
-    parts.append((max(rest_in, 0), price.input))
-    parts.append((max(rest_out, 0), price.output))
+    parts.append((rest_in if rest_in > 0 else 0, price.input))
+    parts.append((rest_out if rest_out > 0 else 0, price.output))
     return parts
 
 

@@ -48,6 +48,7 @@ class Parsed(msgspec.Struct, kw_only=True):
 
     fields: dict[str, msgspec.Raw]
     model: str
+    """As the caller wrote it; empty where it named none."""
     stream: bool
     wants_usage: bool
     user: str
@@ -64,9 +65,7 @@ def parse(ask: Ask, params_hash: "ParamsHash") -> Parsed:
         fields = _decode(ask.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CallerError(f"the body must be a JSON object: {error}") from error
-    model = _field(fields, "model", _text, 'a text such as "openai/gpt-4o-mini"')
-    if not model:
-        raise CallerError('`model` is missing; name one, such as "openai/gpt-4o-mini"', param="model")
+    model = _field(fields, "model", _text, 'a text such as "openai/gpt-4o-mini"') or ""
     words = "messages" if ask.kind == "chat" else "input"
     if words not in fields:
         raise CallerError(f"`{words}` is missing", param=words)

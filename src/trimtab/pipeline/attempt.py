@@ -255,7 +255,7 @@ class Attempts:
             else:
                 self._take(await reply.completion(), loop)
                 await self.drop()
-        except BaseException as error:
+        except BaseException as error:  # whatever ends an attempt, its socket is closed before it goes on
             await self.drop()
             cause = watch.cause() if isinstance(error, asyncio.CancelledError) else error
             if isinstance(cause, TrimtabError):

@@ -101,7 +101,7 @@ class LiveCall:
                 self.body = attempts.completion.body
                 if (closed := self._close()) is not None:
                     await core.recorder.write(closed, "unrecorded_closed")
-        except BaseException as error:
+        except BaseException as error:  # whatever ends a call is recorded, a cancellation too
             await self._fail(error)
             raise
         return self
@@ -131,7 +131,7 @@ class LiveCall:
             await self._fail(error)
             yield error_event(error.message, error.code, error.kind)
             raise
-        except BaseException as error:
+        except BaseException as error:  # whatever ends a call is recorded, a cancellation too
             await self._fail(error)
             raise
         yield DONE

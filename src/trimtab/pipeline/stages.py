@@ -5,7 +5,6 @@ Guard, schema and unmask join later; their seam is `StreamStage`.
 """
 
 from collections.abc import Iterable
-from io import StringIO
 from typing import Any, Protocol
 
 import msgspec
@@ -27,6 +26,8 @@ from trimtab.types import (
 
 _encode = msgspec.json.Encoder().encode
 DONE = b"data: [DONE]\n\n"
+_BLOCK_PIECES = 256
+"""Pieces of a streamed text that are joined into one: so many are cheap to hold, and to join."""
 
 
 class StreamStage(Protocol):
@@ -39,6 +40,26 @@ class StreamStage(Protocol):
     def finish(self) -> Iterable[Frame]:
         """The provider is done; return whatever was held back."""
         ...
+
+
+class _Text:
+    """A text that grows by small pieces. Each of them, kept, would take ten times the memory of its letters."""
+
+    __slots__ = ("_blocks", "_pieces")
+
+    def __init__(self) -> None:
+        self._blocks: list[str] = []
+        self._pieces: list[str] = []
+
+    def add(self, piece: str) -> None:
+        pieces = self._pieces
+        pieces.append(piece)
+        if len(pieces) == _BLOCK_PIECES:
+            self._blocks.append("".join(pieces))
+            pieces.clear()
+
+    def whole(self) -> str:
+        return "".join((*self._blocks, *self._pieces))
 
 
 class Tally:
@@ -62,10 +83,9 @@ class Tally:
         self.finishes: dict[int, str] = {}
         self.content_seen = False
         """Whether any part of the answer has passed: after it, failing over would repeat text."""
-        # A long stream comes in many small pieces: as texts of their own they would take ten times the memory.
-        self._texts: dict[int, StringIO] = {}
-        self._reasoning: dict[int, StringIO] = {}
-        self._refusals: dict[int, StringIO] = {}
+        self._texts: dict[int, _Text] = {}
+        self._reasoning: dict[int, _Text] = {}
+        self._refusals: dict[int, _Text] = {}
         self._tools: dict[int, dict[int, dict[str, Any]]] = {}
 
     def add(self, event: Event) -> None:
@@ -73,7 +93,10 @@ class Tally:
         kind = type(event)
         if kind is ContentDelta:
             self.content_seen = True
-            _write(self._texts, event.choice, event.text)  # type: ignore[union-attr]
+            text = self._texts.get(event.choice)  # type: ignore[union-attr]
+            if text is None:
+                text = self._texts[event.choice] = _Text()  # type: ignore[union-attr]
+            text.add(event.text)  # type: ignore[union-attr]
         elif kind is Started:
             self.started = event  # type: ignore[assignment]
         elif kind is Finish:
@@ -87,17 +110,17 @@ class Tally:
         match event:
             case ReasoningDelta(text, choice):
                 self.content_seen = True
-                _write(self._reasoning, choice, text)
+                self._reasoning.setdefault(choice, _Text()).add(text)
             case RefusalDelta(text, choice):
                 self.content_seen = True
-                _write(self._refusals, choice, text)
+                self._refusals.setdefault(choice, _Text()).add(text)
             case ToolCallDelta():
                 self.content_seen = True
                 calls = self._tools.setdefault(event.choice, {})
-                call = calls.setdefault(event.index, {"id": "", "name": "", "arguments": []})
+                call = calls.setdefault(event.index, {"id": "", "name": "", "arguments": _Text()})
                 call["id"] = event.id or call["id"]
                 call["name"] = event.name or call["name"]
-                call["arguments"].append(event.arguments)
+                call["arguments"].add(event.arguments)
             case _:
                 pass
 
@@ -106,11 +129,11 @@ class Tally:
         """All that the model wrote, of all choices: what an estimate of output tokens is made from."""
         parts: list[str] = []
         for store in (self._reasoning, self._texts, self._refusals):
-            parts.extend(text.getvalue() for text in store.values())
+            parts.extend(text.whole() for text in store.values())
         for calls in self._tools.values():
             for call in calls.values():
                 parts.append(call["name"])
-                parts.extend(call["arguments"])
+                parts.append(call["arguments"].whole())
         return "".join(parts)
 
     @property
@@ -138,25 +161,25 @@ class Tally:
     def _choice(self, index: int) -> dict[str, Any]:
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": (self._texts[index].getvalue() or None) if index in self._texts else None,
+            "content": (self._texts[index].whole() or None) if index in self._texts else None,
         }
         if index in self._reasoning:
-            message["reasoning_content"] = self._reasoning[index].getvalue()
+            message["reasoning_content"] = self._reasoning[index].whole()
         if index in self._refusals:
-            message["refusal"] = self._refusals[index].getvalue()
+            message["refusal"] = self._refusals[index].whole()
         if index in self._tools:
             message["tool_calls"] = [
                 {
                     "id": call["id"],
                     "type": "function",
-                    "function": {"name": call["name"], "arguments": "".join(call["arguments"])},
+                    "function": {"name": call["name"], "arguments": call["arguments"].whole()},
                 }
                 for _, call in sorted(self._tools[index].items())
             ]
         return {"index": index, "message": message, "finish_reason": self.finishes.get(index)}
 
 
-def _write(texts: dict[int, StringIO], choice: int, text: str) -> None:
+def _write(texts: dict[int, _Text], choice: int, text: str) -> None:
     if choice not in texts:
         texts[choice] = StringIO()
     texts[choice].write(text)

@@ -18,7 +18,7 @@ from trimtab.types import (
     TargetSpec,
     WeightedRelease,
 )
-from trimtab.types.errors import AmbiguousModel, ConfigError, ModelNotFound
+from trimtab.types.errors import AmbiguousModel, CallerError, ConfigError, ModelNotFound
 
 _PLANS_KEPT = 4096
 """Resolved names remembered per generation; callers may invent names, so it is bounded."""
@@ -156,6 +156,7 @@ class State:
             sticky: user or session; the same one always gets the same arm of a route. Empty: by chance of the call.
 
         Raises:
+            CallerError: the name is empty, and there is no default model.
             ModelNotFound: nobody serves it, and there is no default model.
             AmbiguousModel: a bare name that several providers serve.
         """
@@ -242,6 +243,10 @@ class State:
 
     def _full_name(self, name: str) -> str | None:
         """Return `provider/model` for what a caller wrote, or None where the default model must stand in."""
+        if not name:
+            if self.snapshot.default_model:
+                return self.snapshot.default_model
+            raise CallerError('`model` is missing; name one, such as "openai/gpt-4o-mini"', param="model")
         provider, slash, rest = name.partition("/")
         if name in self.snapshot.targets or (slash and rest and provider in self.providers):
             return name

@@ -20,9 +20,16 @@ def sample_call(*, ms: int = NOON_MS, question: str = "When is my invoice due?",
         changes: fields of `Opened` and `Closed` to set otherwise (both, where both have the field).
     """
     call_id = str(changes.get("id") or new_id(ms))
+    opened = _opened(call_id, ms, question)
+    closed = _closed(call_id, opened.opened_us)
+    opened = msgspec.structs.replace(opened, **_those_of(opened, changes))
+    closed = msgspec.structs.replace(closed, **_those_of(closed, changes))
+    return Call(opened=opened, closed=closed, state=closed.state)
+
+
+def _opened(call_id: str, ms: int, question: str) -> Opened:
     request = {"model": "gpt-4o", "messages": [{"role": "user", "content": question}]}
-    response = {"choices": [{"message": {"role": "assistant", "content": "The invoice is due on Friday."}}]}
-    opened = Opened(
+    return Opened(
         id=call_id,
         opened_us=ms * 1000 + 250,
         project="default",
@@ -50,9 +57,13 @@ def sample_call(*, ms: int = NOON_MS, question: str = "When is my invoice due?",
         prompt_version=3,
         variables=b'{"name":"Ann"}',
     )
-    closed = Closed(
+
+
+def _closed(call_id: str, opened_us: int) -> Closed:
+    response = {"choices": [{"message": {"role": "assistant", "content": "The invoice is due on Friday."}}]}
+    return Closed(
         id=call_id,
-        closed_us=opened.opened_us + 812_345,
+        closed_us=opened_us + 812_345,
         first_byte_us=201_000,
         state="ok",
         status=200,
@@ -77,9 +88,6 @@ def sample_call(*, ms: int = NOON_MS, question: str = "When is my invoice due?",
         response=json.dumps(response).encode(),
         findings=({"rail": "pii", "spans": [[0, 4]]},),
     )
-    opened = msgspec.structs.replace(opened, **_those_of(opened, changes))
-    closed = msgspec.structs.replace(closed, **_those_of(closed, changes))
-    return Call(opened=opened, closed=closed, state=closed.state)
 
 
 def unfinished(call: Call) -> Call:

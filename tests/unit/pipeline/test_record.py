@@ -217,7 +217,7 @@ def test_a_whole_answer_is_handed_out_only_when_recorded():
 
 @pytest.mark.parametrize(
     ("body", "error"),
-    [({"model": ""}, CallerError), ({"model": "nobody/x"}, ModelNotFound), ({"stream": "x"}, CallerError)],
+    [({"model": ""}, CallerError), ({"model": "nobody/x"}, ModelNotFound), ({"user": 7}, CallerError)],
 )
 def test_a_request_at_fault_is_neither_recorded_nor_asked(body, error):
     provider = Events(turns=[done()])
@@ -300,15 +300,19 @@ def test_an_error_that_cannot_be_recorded_stays_the_error_it_was():
 
 
 def test_a_new_snapshot_changes_what_happens_then():
-    desk = Desk(Events(turns=[done()]), policy=on_failure("refuse"))
-    desk.log.broken = breaks(Opened)
-    with pytest.raises(LedgerUnavailable):
-        run(desk)
     from trimtab.pipeline import State
 
+    desk = Desk(Events(turns=[done()]), policy=on_failure("refuse"))
+    desk.log.broken = breaks(Opened)
     relaxed = msgspec.structs.replace(desk.snapshot, generation=2, policy=on_failure("serve"))
-    desk.core.swap(State(relaxed, desk.make, desk.core.state))
-    assert b"Paris" in run(desk)
+
+    async def main():
+        with pytest.raises(LedgerUnavailable):
+            await desk.whole()
+        desk.core.swap(State(relaxed, desk.make, desk.core.state))
+        assert b"Paris" in await desk.whole()
+
+    asyncio.run(main())
 
 
 # --- streams that break after content -----------------------------------------------------------------------

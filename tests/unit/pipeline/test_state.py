@@ -17,7 +17,7 @@ from trimtab.types import (
     TargetSpec,
     WeightedRelease,
 )
-from trimtab.types.errors import AmbiguousModel, ModelNotFound
+from trimtab.types.errors import AmbiguousModel, CallerError, ModelNotFound
 
 
 def spec(name: str, *models: str, **more) -> ProviderSpec:
@@ -97,6 +97,15 @@ def test_the_default_model_stands_in_for_names_that_nobody_serves_and_says_so():
     assert models(plan) == ["a/x"]
     assert plan.release == Release(model="a/x").id()
     assert not made.resolve("a/x", "").substituted
+
+
+def test_no_name_at_all_means_the_default_model_or_is_refused():
+    house = state(spec("own", "small"), default_model="own/small")
+    assert models(house.resolve("", "u")) == ["own/small"]
+    assert not house.resolve("", "u").substituted, "nothing else was asked for"
+    with pytest.raises(CallerError, match="`model` is missing") as refused:
+        state(spec("a", "x")).resolve("", "u")
+    assert refused.value.param == "model"
 
 
 def test_a_resolved_name_is_remembered_and_the_memory_is_bounded():

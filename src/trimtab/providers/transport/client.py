@@ -104,7 +104,7 @@ class Client:
         self._opening += 1
         try:
             connection = await dial(self._route, connect_s)
-        except BaseException:
+        except BaseException:  # a cancelled dial gives its place back too
             self._let_one_in()
             raise
         finally:
@@ -204,7 +204,7 @@ class Exchange:
                     raise
                 connection = await self._again()
             self.status = connection.status
-        except BaseException:
+        except BaseException:  # a cancelled wait closes its socket too
             self.release()
             raise
         return self

@@ -12,7 +12,7 @@ _MAX_HEAD_BYTES = 65_536
 """A reply's head larger than this is no provider's; Node's own limit is 16 KiB."""
 _PAUSE_AT = 16_384
 """Buffered body bytes at which reading from the socket stops: a slow client slows the provider."""
-READ_BYTES = 16_384
+READ_BYTES = 32_768
 """Size of the read buffer that one client's connections share: no socket hands over more at once."""
 
 

@@ -136,7 +136,7 @@ async def _through_proxy(loop: asyncio.AbstractEventLoop, route: Route) -> Conne
         through = transport if context is None else None
         if status == 200 and context is not None:
             through = await loop.start_tls(transport, connection, context, server_hostname=origin.host)
-    except BaseException:
+    except BaseException:  # a cancelled dial closes its socket too
         transport.abort()
         raise
     if status != 200 or through is None:
