@@ -98,7 +98,7 @@ def _field(
         return None
     try:
         return decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CallerError(f"`{name}` must be {expected}", param=name) from error
 
 

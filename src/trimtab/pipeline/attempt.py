@@ -16,6 +16,7 @@ from trimtab.types import (
     ProviderFault,
     Reply,
     Request,
+    RetryPolicy,
     TrimtabError,
 )
 from trimtab.types.errors import (
@@ -132,6 +133,24 @@ class Attempts:
         """Whether there is something to `drop`."""
         return self._reply is not None or self._busy is not None
 
+    def note(self, frame: Frame) -> bool:
+        """Add a frame's events up; return whether it is the stream's last.
+
+        Raises:
+            StreamError: the provider reported an error in it.
+        """
+        ended = False
+        add = self.tally.add
+        for event in frame.events:
+            kind = type(event)
+            if kind is Done:
+                ended = True
+            elif kind is ProviderFault:
+                raise reported(event)
+            else:
+                add(event)
+        return ended
+
     def idle(self) -> tuple[float, Callable[[], TrimtabError]]:
         """Return the open reply's idle deadline in seconds, and the error it ends in."""
         assert self.target is not None, "there is an attempt"
@@ -159,7 +178,7 @@ class Attempts:
         failed: ProviderError | None = None,
         target: Target | None = None,
     ) -> None:
-        """Try a model's targets: another one at once, the same one after a pause.
+        """Try a model's targets: an untried one at once, a tried one after a pause.
 
         Args:
             model: what to try.
@@ -167,57 +186,35 @@ class Attempts:
             failed: the error of a first attempt that was made already, with `target`.
             target: where it was made.
         """
-        avoid: set[int] = set()
-        tries = 0
+        tries = Tries(model, self._retry)
         while True:
             error, failed = failed, None
             if error is None:
-                target = model.pick(loop.time(), avoid)
-                assert target is not None, "a model has a target, and the last one is never avoided"
+                target = tries.next(loop.time())
                 try:
                     await self._attempt(target, loop)
-                except ProviderError as now:
-                    error = now
+                except ProviderError as again:
+                    error = again
                 else:
                     target.worked()
                     return
             assert target is not None, "an error has its target"
-            tries += 1
-            await self._prepare_next(model, target, error, (tries, avoid), loop)
-
-    async def _prepare_next(
-        self,
-        model: ModelPlan,
-        target: Target,
-        error: ProviderError,
-        so_far: tuple[int, set[int]],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        """Make ready for another try of a model after an error, or raise it where there is none."""
-        tries, avoid = so_far
-        target.failed(loop.time())
-        if not error.retryable:
-            avoid.add(id(target))
-        left = [t for t in model.targets if id(t) not in avoid]
-        if not error.elsewhere or not left or tries >= self._retry.attempts * len(left):
-            raise error
-        if left == [target]:
-            await self._pause(error, tries, loop)
-        self._counts.add_named("retries")
-
-    async def _pause(self, error: ProviderError, tries: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait as long as the provider asks, or with full jitter; raise `error` where that would be too long."""
-        retry = self._retry
-        pause = random.uniform(0, min(retry.backoff_max_s, retry.backoff_s * 2 ** (tries - 1)))  # noqa: S311 - jitter
-        if error.retry_after_s is not None:
-            if error.retry_after_s > retry.retry_after_max_s:
+            now = loop.time()
+            target.failed(now)
+            tries.failed(target, error, now)
+            if not error.elsewhere or tries.over(now):
                 raise error
-            pause = max(pause, error.retry_after_s)
-        if loop.time() + pause >= self._watch.total():
-            raise error
+            pause = tries.pause_s(now)
+            if now + pause >= self._watch.total():
+                raise error
+            if pause > 0:
+                await self._sleep(pause)
+            self._counts.add_named("retries")
+
+    async def _sleep(self, pause_s: float) -> None:
         self._watch.disarm()
         try:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause_s)
         except asyncio.CancelledError:
             self._watch.raise_for()
             raise
@@ -299,15 +296,8 @@ class Attempts:
         self.frames = frames = reply.frames()
         async for frame in frames:
             held.append(frame)
-            for event in frame.events:
-                kind = type(event)
-                if kind is ProviderFault:
-                    raise reported(event)
-                if kind is Done:
-                    if tally.empty:
-                        raise EmptyReply("the provider's stream ended without any choice in it")
-                else:
-                    tally.add(event)
+            if self.note(frame) and tally.empty:
+                raise EmptyReply("the provider's stream ended without any choice in it")
             if tally.content_seen or tally.finishes:
                 self.outcome.first_byte_us = int((self._loop.time() - self._at) * 1e6)
                 return
@@ -318,6 +308,56 @@ class Attempts:
         target = self.target
         stands_in = position > 0 or self._plan.substituted
         return stands_in and bool(target and getattr(target.provider, "degraded_mode", False))
+
+
+class Tries:
+    """What was tried of one model's targets, and which may be tried next, how soon."""
+
+    __slots__ = ("_counts", "_model", "_ready_at", "_retry", "_spent")
+
+    def __init__(self, model: ModelPlan, retry: RetryPolicy) -> None:
+        self._model = model
+        self._retry = retry
+        self._counts: dict[int, int] = {}
+        self._ready_at: dict[int, float] = {}
+        """When a target wants to be asked again, where it said so, on the loop's clock."""
+        self._spent: set[int] = set()
+
+    def failed(self, target: Target, error: ProviderError, now: float) -> None:
+        """Note a failed try: a lasting fault, or as many tries as a target gets, leave it out from now on."""
+        key = id(target)
+        self._counts[key] = count = self._counts.get(key, 0) + 1
+        if not error.retryable or count >= self._retry.attempts:
+            self._spent.add(key)
+        if error.retry_after_s is not None:
+            self._ready_at[key] = now + error.retry_after_s
+
+    def over(self, now: float) -> bool:
+        """Tell whether no target is left; one that asks for too long a pause is none."""
+        latest = now + self._retry.retry_after_max_s
+        self._spent.update(key for key, at in self._ready_at.items() if at > latest)
+        return len(self._spent) >= len(self._model.targets)
+
+    def next(self, now: float) -> Target:
+        """Return the target to ask now: an untried one before those that failed."""
+        target = self._model.pick(now, self._spent | self._counts.keys()) or self._model.pick(
+            now, self._spent
+        )
+        assert target is not None, "a model has a target, and `over` said that one is left"
+        return target
+
+    def pause_s(self, now: float) -> float:
+        """Return how long to wait before the next try: nothing for an untried target, else full jitter.
+
+        Source of the jitter: M. Brooker, "Exponential Backoff And Jitter", 2015.
+        """
+        key = id(self.next(now))
+        count = self._counts.get(key, 0)
+        if not count:
+            return 0.0
+        longest = min(self._retry.backoff_max_s, self._retry.backoff_s * 2 ** (count - 1))
+        pause = random.uniform(0, longest)  # noqa: S311 - jitter keeps no secret
+        return max(pause, self._ready_at.get(key, now) - now)
 
 
 def reported(event: Event) -> StreamError:

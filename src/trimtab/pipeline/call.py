@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from trimtab.types import Closed, Done, Frame, Opened, ProviderFault, TrimtabError
+from trimtab.types import Closed, Done, Frame, Opened, TrimtabError
 from trimtab.types.errors import ClientGone, LedgerUnavailable, ProviderError, StreamCut
 
 from .ask import Ask, Parsed, parse
-from .attempt import Attempts, reported
+from .attempt import Attempts
 from .record import Outcome, closed_record, opened_record
 from .stages import DONE, RawLane, TypedLane, error_event
 from .state import Plan, State
@@ -124,7 +124,8 @@ class LiveCall:
         """
         try:
             async for data in self._content():
-                yield data
+                if data:
+                    yield data
             if (closed := self._close()) is not None:
                 await self._core.recorder.write(closed, "unrecorded_closed")
         except (ProviderError, LedgerUnavailable) as error:
@@ -143,29 +144,23 @@ class LiveCall:
         assert watch is not None, "enter the call first"
         held, attempts.held = attempts.held, []
         lane = (RawLane if held[-1].raw else TypedLane)(wants_usage=self.parsed.wants_usage)
-        ended = _is_done(held[-1])
         first = b"".join([lane.encode(frame) for frame in held])
-        if ended:
-            first = first.removesuffix(DONE)
-        if first:
-            yield first
-        if ended:
+        if _is_done(held[-1]):
+            yield first.removesuffix(DONE)
             return
-        frames, tally = attempts.frames, attempts.tally
+        yield first
+        frames = attempts.frames
         assert frames is not None, "the attempt left its frames"
         idle_s, error = attempts.idle()
         time = self._core.sweeper().loop.time
         watch.arm(idle_s, error, time())
         try:
             async for frame in frames:
-                for event in frame.events:
-                    kind = type(event)
-                    if kind is Done:
-                        return
-                    if kind is ProviderFault:
-                        raise reported(event)
-                    tally.add(event)
+                ended = attempts.note(frame)
                 data = lane.encode(frame)
+                if ended:
+                    yield data.removesuffix(DONE)
+                    return
                 if data:
                     watch.disarm()  # a slow reader's time is not the provider's
                     yield data

@@ -179,12 +179,6 @@ class Tally:
         return {"index": index, "message": message, "finish_reason": self.finishes.get(index)}
 
 
-def _write(texts: dict[int, _Text], choice: int, text: str) -> None:
-    if choice not in texts:
-        texts[choice] = StringIO()
-    texts[choice].write(text)
-
-
 class RawLane:
     """Forwards the provider's bytes; only a usage report that the client did not ask for is taken out."""
 

@@ -135,9 +135,8 @@ class State:
             self.providers[name] = old[name] if unchanged else make(spec)
         self._targets: dict[str, Target] = {}
         if previous is not None:
-            self._targets = {
-                label: t for label, t in previous._targets.items() if t.provider in self.providers.values()
-            }
+            kept = {id(provider) for provider in self.providers.values()}
+            self._targets = {label: t for label, t in previous._targets.items() if id(t.provider) in kept}
         self._routes = {route.name: route for route in snapshot.routes}
         self._plans: dict[str, Plan] = {}
         self._arms: dict[str, Plan] = {}
@@ -238,6 +237,8 @@ class State:
                 own = self.specs[spec.provider].deadlines
                 target = Target(self.providers[spec.provider], spec, own or self.policy.deadlines)
                 self._targets[label] = target
+            else:
+                self._targets[label].deadlines = self.specs[spec.provider].deadlines or self.policy.deadlines
             found.append(self._targets[label])
         return found
 

@@ -67,7 +67,6 @@ def test_what_cannot_be_understood_is_refused_by_name(body, param, words):
     assert refused.value.param == param
 
 
-@pytest.mark.xfail(strict=True, reason="`_field` lets UnicodeDecodeError through", raises=UnicodeDecodeError)
 @pytest.mark.parametrize("name", ["model", "user", "safety_identifier"])
 def test_bytes_that_are_no_text_in_a_field_we_read_are_the_callers_fault(name):
     body = b'{"stream":true,"model":"a/b",' + MESSAGES + b',"' + name.encode() + b'":"\xff"}'

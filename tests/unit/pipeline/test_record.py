@@ -349,7 +349,6 @@ def test_a_stream_that_breaks_after_content_ends_in_an_error_event_and_no_end_ma
     assert provider.open_now == 0
 
 
-@pytest.mark.xfail(strict=True, reason="`_content` drops a frame that says Done beside other events")
 @pytest.mark.parametrize("raw", [b"", b"data: {}\n\n"])
 def test_a_last_frame_may_say_more_than_that_it_is_the_last(raw):
     frames = [*STREAM[:2], Frame(b"", (ContentDelta("ris"), Finish("stop"), Done()))]

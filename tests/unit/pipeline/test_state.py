@@ -324,9 +324,6 @@ def test_a_changed_price_list_is_read_again():
     assert new.catalog.price("a/m", 1_735_689_600_000_000) is not None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="targets taken over keep the deadlines of the generation that made them"
-)
 def test_changed_deadlines_reach_targets_that_live_on():
     old = state(spec("a"))
     old.resolve("a/m", "")
@@ -337,7 +334,6 @@ def test_changed_deadlines_reach_targets_that_live_on():
     assert target.deadlines.total_s == 77
 
 
-@pytest.mark.xfail(strict=True, reason="a provider is looked for by equality, not by identity")
 def test_a_changed_provider_that_equals_the_old_one_is_another_all_the_same():
     class Same(Events):
         def __eq__(self, other):
