@@ -170,7 +170,7 @@ def test_a_retry_after_within_the_limit_is_waited_for(pauses):
     provider = Events(turns=[RateLimited("slow down", retry_after_s=0.15), done()])
     desk = Desk(provider)
     run(desk)
-    assert pauses == [0.15]
+    assert pauses == [pytest.approx(0.15)]
 
 
 def test_a_retry_after_never_shortens_the_pause(pauses, monkeypatch):
