@@ -120,6 +120,8 @@ class Chaos:
         self._own = own
         self._random = random.Random(seed)
         self.report = Report()
+        self.seen: list[Seen] = []
+        """What became of every call, once the run is over."""
 
     def run(self, single: int, all_at_once: int, say: Callable[[str], None] = lambda _text: None) -> Report:
         """Kill one random process `single` times, and all of them `all_at_once` times."""
@@ -135,7 +137,9 @@ class Chaos:
                         self._strike(victim)
                         if number % 10 == 0:
                             say(f"  {number} of {len(rounds)} rounds, {len(load.seen)} calls")
-                self._end(load)
+                    time.sleep(0.5)  # the last round's house gets some load too
+                self.seen = load.seen
+                self._end()
             finally:
                 house.__exit__()
         return self.report
@@ -192,7 +196,7 @@ class Chaos:
             asyncio.run(call(house.port, Question(marker, model=OWN_MODEL, max_tokens=2)))
             house.ready_pid("model")
 
-    def _end(self, load: Load) -> None:
+    def _end(self) -> None:
         house, report = self.house, self.report
         status = house.stop()
         if status:
@@ -205,5 +209,5 @@ class Chaos:
             if "Traceback" in text:
                 report.problems.append(f"{log.name}: {text[text.index('Traceback') :][:2000]}")
         asked = {seen.json()["messages"][-1]["content"] for seen in self._upstream.requests}
-        report.audit = audit(house.data, load.seen, sorted(asked))
+        report.audit = audit(house.data, self.seen, sorted(asked))
         report.problems += report.audit.problems

@@ -151,10 +151,11 @@ class House:
     def alive(self) -> list[int]:
         """Pids of all that runs with this house as its working directory, whoever its parent is by now."""
         found = []
+        home = self.home.resolve()
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit() and folder.name != str(os.getpid()):
                 with suppress(OSError):
-                    if Path(os.readlink(folder / "cwd")) == self.home and not is_gone(int(folder.name)):
+                    if (folder / "cwd").readlink() == home and not is_gone(int(folder.name)):
                         found.append(int(folder.name))
         return found
 

@@ -3,10 +3,11 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 CLOSE = b"!close"
 RESET = b"!reset"
@@ -20,7 +21,7 @@ class RawServer:
     """
 
     answers: list[bytes | list[bytes | float]]
-    on_connect: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
+    on_connect: Serve | None = None
     port: int = field(default=0, init=False)
     connections: int = field(default=0, init=False)
     open_now: int = field(default=0, init=False)
@@ -68,21 +69,37 @@ class RawServer:
                     else:
                         writer.write(step)
                         await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return  # the client closed, which some tests want to see
         finally:
             self.open_now -= 1
-            writer.close()
 
 
 @asynccontextmanager
-async def raw_server(*answers: bytes | list[bytes | float], **more):
-    """Serve on a free port of 127.0.0.1."""
-    made = RawServer(list(answers), **more)
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
+async def listening(serve: Serve) -> AsyncIterator[int]:
+    """Serve each connection with a function, on a free port of 127.0.0.1; end them all in the end."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())
+        # asyncio logs a handler that ends in an error, and these may: they are cut off in the middle.
+        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            await serve(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
-        yield made
+        yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await server.wait_closed()
+
+
+@asynccontextmanager
+async def raw_server(*answers: bytes | list[bytes | float], **more) -> AsyncIterator[RawServer]:
+    """Serve these answers on a free port of 127.0.0.1."""
+    made = RawServer(list(answers), **more)
+    async with listening(made.serve) as made.port:
+        yield made

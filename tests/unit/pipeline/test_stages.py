@@ -337,3 +337,12 @@ def test_an_error_event_has_openais_shape():
     assert msgspec.json.decode(written[6:]) == {
         "error": {"message": "it broke", "type": "provider_error", "param": None, "code": "stream_cut"}
     }
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 1000])
+def test_a_text_of_many_pieces_comes_out_whole_and_in_order(count: int) -> None:
+    pieces = [f"{n} " for n in range(count)]
+    made = tally(*(ContentDelta(piece) for piece in pieces))
+    assert choices(made)[0]["message"]["content"] == "".join(pieces)
+    assert made.text == "".join(pieces)
+    assert choices(made)[0]["message"]["content"] == "".join(pieces), "asked for twice, it is the same"

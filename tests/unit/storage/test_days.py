@@ -58,7 +58,7 @@ def test_a_day_that_is_none_is_refused(day: str) -> None:
         "x",
         "0198f3c2-0000-4000-8000-000000000000",
         "0198f3c2",
-        new_id(0)[:-1],
+        "00000000-0000-7515-8117-e0123bae09d",
         "ffffffff-ffff-7fff-bfff-ffffffffffff",
     ],
 )

@@ -68,7 +68,7 @@ class OpenAIProvider:
                 raise decode.refusal(exchange.status, body, None)
         try:
             return [m.id for m in msgspec.json.decode(body, type=ModelsWire).data]
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedReply(f"the list of models cannot be read: {error}") from error
 
     async def aclose(self) -> None:
@@ -128,8 +128,10 @@ class _Open:
             return self
         kind = exchange.header(b"content-type").lower()
         if "text/event-stream" not in kind:
-            beginning = await _beginning(exchange)
-            exchange.release()
+            try:
+                beginning = await _beginning(exchange)
+            finally:
+                exchange.release()
             raise MalformedReply(
                 f"the provider answered a streamed request with content type {kind or 'none'!r}, "
                 f"not text/event-stream; it begins {beginning!r}"

@@ -42,7 +42,11 @@ class LifeLine:
 
     def watch(self, grace_s: float) -> None:
         """From now on, end this process in order when the supervisor dies, and by force after `grace_s`."""
+        # The thread inherits the mask: a SIGTERM that reached it would end the process at once, instead of
+        # reaching whoever waits for it (`stop_on_sigterm`).
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=self._watch, args=(grace_s,), name="life-line", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _watch(self, grace_s: float) -> None:
         try:

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from rigs.raw_server import OK, raw_server
+from rigs.raw_server import OK, listening, raw_server
 from trimtab.providers.transport import Client, ClientOptions
 from trimtab.testing import FakeServer
 from trimtab.types.errors import ConfigError, ConnectFailed, ConnectTimeout, TlsFailed
@@ -78,11 +78,16 @@ def test_a_ca_file_that_holds_none_is_a_fault_of_the_configuration(tmp_path, con
 
 
 def test_a_server_without_tls_fails_the_handshake():
-    async def main():
-        async with raw_server(OK) as server:
-            await models(base_url=server.url.replace("http:", "https:"), connect_s=1)
+    async def speak_plainly(reader, writer):
+        await reader.read(10)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await reader.read()
 
-    with pytest.raises((TlsFailed, ConnectTimeout)):
+    async def main():
+        async with raw_server(OK, on_connect=speak_plainly) as server:
+            await models(base_url=server.url.replace("http:", "https:"))
+
+    with pytest.raises(TlsFailed):
         run(main)
 
 
@@ -120,7 +125,7 @@ def test_a_name_that_does_not_resolve_is_a_failed_connection():
 
 
 def test_an_exchange_may_have_a_connect_deadline_of_its_own():
-    with FakeServer(fault="connect_timeout") as server:
+    with FakeServer(fault="stall_connect") as server:
 
         async def main():
             client = Client(ClientOptions(base_url=server.base_url, connect_s=30))
@@ -143,22 +148,22 @@ class Proxy:
     def __init__(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") -> None:
         self.answer = answer
         self.heads: list[bytes] = []
-        self.closed = 0
+        self.left = 0
 
     async def serve(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head)
+        writer.write(self.answer)
+        if not self.answer.startswith(b"HTTP/1.1 200"):
+            await reader.read()
+            self.left += 1
+            return
+        port = int(head.split(b" ")[1].rsplit(b":", 1)[1])
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            self.heads.append(head)
-            writer.write(self.answer)
-            if not self.answer.startswith(b"HTTP/1.1 200"):
-                await reader.read()
-                return
-            port = int(head.split(b" ")[1].rsplit(b":", 1)[1])
-            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
             await asyncio.gather(pump(reader, upstream_writer), pump(upstream_reader, writer))
         finally:
-            self.closed += 1
-            writer.close()
+            upstream_writer.transport.abort()
 
 
 async def pump(reader, writer):
@@ -172,12 +177,8 @@ async def pump(reader, writer):
 
 
 async def through(proxy: Proxy, auth: str = "", **options) -> int:
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(proxy.serve) as port:
         return await models(proxy=f"http://{auth}127.0.0.1:{port}", **options)
-    finally:
-        server.close()
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -236,20 +237,19 @@ def test_a_proxy_that_hangs_up_is_a_failed_connection():
 def test_a_proxy_that_does_not_answer_runs_into_the_connect_deadline():
     class Stalls(Proxy):
         async def serve(self, reader, writer):
-            try:
-                await reader.read()
-                await reader.read()
-            finally:
-                self.closed += 1
-                writer.close()
+            await reader.read()
+            self.left += 1
 
     proxy = Stalls()
 
     async def main():
-        with pytest.raises(ConnectTimeout):
-            await through(proxy, base_url="http://127.0.0.1:9/v1", connect_s=0.1)
-        while not proxy.closed:
-            await asyncio.sleep(0.005)
+        async with listening(proxy.serve) as port:
+            with pytest.raises(ConnectTimeout):
+                await models(
+                    base_url="http://127.0.0.1:9/v1", proxy=f"http://127.0.0.1:{port}", connect_s=0.1
+                )
+            while not proxy.left:
+                await asyncio.sleep(0.005)
 
     run(main)
 
