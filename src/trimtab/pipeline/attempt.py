@@ -52,6 +52,7 @@ class Attempts:
         "_counts",
         "_kind",
         "_loop",
+        "_now",
         "_parsed",
         "_plan",
         "_reply",
@@ -74,6 +75,7 @@ class Attempts:
         self._counts = core.counts
         self._loop = core.sweeper().loop
         self._at = 0.0
+        self._now = core.clock.monotonic  # the loop's own time is rounded to milliseconds
         self._busy: Target | None = None
         self._call_id = ""
         self._kind: CallKind = "chat"
@@ -92,7 +94,7 @@ class Attempts:
         Args:
             kind: what is asked for.
             call_id: the call's id.
-            at: when the call was opened, on the loop's clock.
+            at: when the call was opened, on the monotonic clock.
 
         Raises:
             ProviderError: the last one's error.
@@ -101,7 +103,7 @@ class Attempts:
         self._kind, self._call_id, self._at = kind, call_id, at
         loop = self._loop
         model = self._plan.models[0]
-        target = model.pick(at, ())
+        target = model.pick(loop.time(), ())
         assert target is not None, "a model has a target"
         try:
             await self._attempt(target, loop)
@@ -222,7 +224,7 @@ class Attempts:
     async def _attempt(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
         """Ask one target once, and note how it went."""
         parsed, watch, outcome, limits = self._parsed, self._watch, self.outcome, target.deadlines
-        began = loop.time()
+        began = self._now()
         code, status = "", 200
         target.in_flight += 1
         self.target = self._busy = target
@@ -239,7 +241,7 @@ class Attempts:
             call_id=self._call_id,
         )
         watch.follow(None)
-        watch.arm(limits.first_byte_s, self._first_byte, began)
+        watch.arm(limits.first_byte_s, self._first_byte, loop.time())
         try:
             self._reply = context = target.provider.open(request)
             reply = await context.__aenter__()
@@ -262,7 +264,7 @@ class Attempts:
             raise cause from None
         finally:
             watch.disarm()
-            offset, took = int((began - self._at) * 1e6), int((loop.time() - began) * 1e6)
+            offset, took = int((began - self._at) * 1e6), int((self._now() - began) * 1e6)
             outcome.attempts.append(Attempt(target.label, offset, took, code, status))
 
     def _first_byte(self) -> TrimtabError:
@@ -281,7 +283,7 @@ class Attempts:
         outcome = self.outcome
         self.completion = completion
         outcome.response = completion.body
-        outcome.first_byte_us = int((loop.time() - self._at) * 1e6)
+        outcome.first_byte_us = int((self._now() - self._at) * 1e6)
         outcome.response_id = completion.response_id
         outcome.model_served = completion.model
         outcome.fingerprint = completion.fingerprint
@@ -299,7 +301,7 @@ class Attempts:
             if self.note(frame) and tally.empty:
                 raise EmptyReply("the provider's stream ended without any choice in it")
             if tally.content_seen or tally.finishes:
-                self.outcome.first_byte_us = int((self._loop.time() - self._at) * 1e6)
+                self.outcome.first_byte_us = int((self._now() - self._at) * 1e6)
                 return
         raise StreamCut("the provider's stream ended before its first content")
 

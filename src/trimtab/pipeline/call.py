@@ -86,7 +86,7 @@ class LiveCall:
         self.plan = plan = self.state.resolve(parsed.model, sticky)
         for name, value in plan.defaults.items():
             parsed.fields.setdefault(name, value)
-        at = loop.time()
+        at = core.clock.monotonic()
         self.opened = opened = self._opening()
         if not core.recorder.write_now(opened, "unrecorded_opened"):
             await core.recorder.write(opened, "unrecorded_opened")

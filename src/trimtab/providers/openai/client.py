@@ -29,9 +29,11 @@ class OpenAIProvider:
             ConfigError: the base URL or CA file cannot be used.
         """
         headers = list(spec.headers.items())
-        if api_key:
+        configured = {name.lower() for name in spec.headers}
+        if api_key and "authorization" not in configured:
             headers.append(("Authorization", f"Bearer {api_key}"))
-        headers.append(("User-Agent", "trimtab"))
+        if "user-agent" not in configured:
+            headers.append(("User-Agent", "trimtab"))
         self.name = spec.name
         self._spec = spec
         self._clock = clock

@@ -6,7 +6,7 @@ from types import TracebackType
 
 import msgspec
 
-from trimtab.types.errors import ConnectionLost, ReplyTooLarge
+from trimtab.types.errors import ConfigError, ConnectionLost, ReplyTooLarge
 
 from .connection import Connection
 from .dial import Route, dial, parse_origin, read_buffer, tls_context
@@ -54,7 +54,12 @@ class Client:
         lines = [f"Host: {self.origin.authority}", "Accept: */*", "Accept-Encoding: identity"]
         for name, value in options.headers:
             if any(c in "\r\n\0" for c in name + value):
-                raise ValueError(f"{options.what}: header {name!r} holds a line break or NUL; remove it")
+                raise ConfigError(f"{options.what}: header {name!r} holds a line break or NUL; remove it")
+            if any(ord(c) > 255 for c in name + value):
+                raise ConfigError(
+                    f"{options.what}: header {name!r} holds characters that HTTP cannot carry (beyond Latin-1); "
+                    "was it copied from a formatted page?"
+                )
             lines.append(f"{name}: {value}")
         self._common = "\r\n".join(lines).encode("latin-1", "strict") + b"\r\n"
 

@@ -100,6 +100,14 @@ def test_a_request_carries_the_callers_json_and_our_key(kind, path, body):
     assert sent.endswith(b'\r\n\r\n{"model":"m","x":[1.50]}')
     assert b"\r\nAuthorization: Bearer sk-1\r\n" in sent
     assert b"\r\nX-Team: a\r\n" in sent
+    assert b"\r\nUser-Agent: mine\r\n" in sent
+    assert sent.lower().count(b"user-agent") == 1, "what is configured replaces our own"
+
+
+def test_a_configured_authorization_replaces_the_key():
+    _, server = with_provider(plain(COMPLETION), completion, headers={"authorization": "Basic x"})
+    assert server.requests[0].lower().count(b"authorization") == 1
+    assert b"\r\nauthorization: Basic x\r\n" in server.requests[0]
 
 
 def test_without_a_key_none_is_sent():
@@ -241,6 +249,7 @@ def test_a_server_known_to_send_no_marker_ends_with_its_finish_reason(answer, co
             return await frames(provider)
         with pytest.raises(StreamCut):
             await frames(provider)
+        return []
 
     made, _ = with_provider(answer, use, options={"done_marker": False})
     if complete:

@@ -77,8 +77,16 @@ def test_a_request_is_written_whole_with_its_frame_and_the_clients_headers():
 
 @pytest.mark.parametrize(("name", "value"), [("X", "a\r\nEvil: 1"), ("X\n", "a"), ("X", "\0")])
 def test_a_header_that_would_break_the_request_is_refused(name, value):
-    with pytest.raises(ValueError, match="line break"):
+    with pytest.raises(ConfigError, match="line break"):
         Client(ClientOptions(base_url="http://127.0.0.1:1/v1", headers=((name, value),)))
+
+
+def test_a_header_that_http_cannot_carry_is_refused_without_being_shown():
+    with pytest.raises(ConfigError, match="Latin-1") as refused:
+        Client(
+            ClientOptions(base_url="http://127.0.0.1:1/v1", headers=(("Authorization", "Bearer sk-secret…"),))
+        )
+    assert "secret" not in refused.value.message
 
 
 # --- framing of the reply -----------------------------------------------------------------------------------
