@@ -1,6 +1,7 @@
 """A pipeline without processes: a real `Core`, with a log and counters that a test can look into."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -143,6 +144,13 @@ class Turn:
                 yield step
 
 
+class DatesStandStill(FrozenClock):
+    """Wall time is frozen; the event loop's deadlines are real, and so are the durations that records hold."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
 class Desk:
     """A core over the given providers: `whole` and `stream` make a call and return what a client gets."""
 
@@ -156,7 +164,7 @@ class Desk:
     ) -> None:
         self.log = MemoryLog(waits=waits)
         self.counts = MemoryCounts()
-        self.clock = FrozenClock()
+        self.clock = DatesStandStill()
         self.providers = {provider.name: provider for provider in providers}
         rows = tuple(ProviderSpec(name=name, **(specs or {}).get(name, {})) for name in self.providers)
         self.snapshot = Snapshot(generation=1, policy=policy, providers=rows, **snapshot)

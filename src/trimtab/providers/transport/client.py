@@ -36,6 +36,11 @@ class Client:
     """Sends requests to one origin. Redirects are not followed, nothing is decompressed, no proxy is guessed."""
 
     def __init__(self, options: ClientOptions) -> None:
+        """Prepare; nothing is opened.
+
+        Raises:
+            ConfigError: the base URL, the CA file or a header cannot be used.
+        """
         self.options = options
         self.origin = parse_origin(options.base_url, options.what)
         self._idle: list[Connection] = []
