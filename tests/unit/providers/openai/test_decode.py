@@ -1,5 +1,7 @@
 """Whole replies and refusals: what they say, and which error they are."""
 
+import time
+
 import msgspec
 import pytest
 from hypothesis import example, given
@@ -70,6 +72,16 @@ def test_the_pause_a_provider_asks_for(value, value_ms, pause):
 def test_no_header_makes_a_pause_that_is_no_finite_number(value, value_ms):
     pause = retry_after(value, value_ms, clock())
     assert pause is None or 0 <= pause < float("inf")
+
+
+def test_a_date_without_a_zone_is_utc_wherever_this_machine_stands(monkeypatch):
+    monkeypatch.setenv("TZ", "XXX-9")
+    time.tzset()
+    try:
+        assert retry_after("Sun Nov  6 08:49:47 1994", "", clock()) == pytest.approx(10)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 # --- statuses -----------------------------------------------------------------------------------------------
