@@ -67,9 +67,10 @@ def call(
     asking = asking or Asking()
     name, text = ("", model) if prompt is None else (model, prompt)
     if text == "-":
-        text = sys.stdin.read().rstrip("\n")
+        text = _stdin()
     if not text.strip():
         raise CommandFailed("there is nothing to ask", mend="trimtab call 'What is ...?'", exit_code=2)
+    _refuse_broken_text(name, text, asking.system)
     # The gateway retries already; a person at a terminal wants to see the first error.
     with Client(_base_url(place or Place()), retry=RetryPolicy(attempts=1)) as client:
         began = time.monotonic()
@@ -80,6 +81,28 @@ def call(
             raise _failure(error) from error
     _footer(answer, time.monotonic() - began)
     return 0
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.read().rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise _broken() from error
+
+
+def _refuse_broken_text(*texts: str) -> None:
+    # Bytes of the command line that are no UTF-8 come as lone surrogates, which JSON cannot carry.
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError as error:
+        raise _broken() from error
+
+
+def _broken() -> CommandFailed:
+    return CommandFailed(
+        "the text holds bytes that are not UTF-8", mend="convert it first, with iconv -t UTF-8", exit_code=2
+    )
 
 
 def _base_url(place: Place) -> str | None:

@@ -16,7 +16,7 @@ from .schema import SECRET_KEYS, Document
 
 
 def read_document(raw: Mapping[str, Any], env: Mapping[str, str], source: str) -> Document:
-    """Check and expand what a file holds. Provider keys (`api_key`) stay as written.
+    """Check and expand what a file holds. Secrets (`SECRET_KEYS`) stay as written.
 
     Raises:
         ConfigError: one message for all problems; each names key path, value, expectation and mend.
@@ -126,10 +126,13 @@ class _Checker:
     def leaf(self, raw: Any, field: msgspec.structs.FieldInfo, path: tuple[str, ...]) -> Any:  # noqa: ANN401
         secret = any(part in SECRET_KEYS for part in path)
         try:
-            # A provider's key is expanded by the process that sends it, so that no file of ours holds it.
-            value = raw if path[-1] == "api_key" else _expand_all(raw, self.env)
-            if path[-1] == "api_key" and isinstance(raw, str):
-                references(raw)
+            # Secrets are expanded by the process that sends them, so that no file of ours holds them.
+            if path[-1] in SECRET_KEYS:
+                value = raw
+                for text in raw.values() if isinstance(raw, Mapping) else (raw,):
+                    references(text if isinstance(text, str) else "")
+            else:
+                value = _expand_all(raw, self.env)
         except ConfigError as error:
             self.problems.append(f"{_dotted(path)}: {error.message}")
             return None

@@ -22,6 +22,7 @@ from trimtab.types import (
 
 from .check import nearest, problem_text, read_document
 from .expand import references
+from .outbound import header_problems, proxy_problems
 from .schema import Console, Data, DeadlineSection, Document, Gateway, Own, ProviderSection
 
 FILE_NAME = "trimtab.toml"
@@ -32,6 +33,9 @@ OWN = "own"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = frozenset({"route", "prompt"})
 """First parts of the `model` a caller sends that mean something else than a provider."""
+
+_NO_PARAMETERS = frozenset({"stream", "stream_options", "model", "messages", "input"})
+"""Fields of a request that a route's parameters would break where they replaced the caller's."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +57,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     catalog_file: Path | None = None
 
     def unset_variables(self, env: Mapping[str, str]) -> dict[str, list[str]]:
-        """Return, by provider, the variables that its key needs and the environment lacks."""
-        keys = {OWN: self.own.api_key} | {provider.name: provider.api_key for provider in self.providers}
-        lacking = {name: [v for v in references(key) if not env.get(v)] for name, key in keys.items()}
+        """Return, by provider, the variables that its key, headers and proxy need and the environment lacks."""
+        texts = {OWN: [self.own.api_key]}
+        for spec in self.providers:
+            texts[spec.name] = [spec.api_key, *spec.headers.values(), spec.proxy]
+        needed = {name: dict.fromkeys(v for text in found for v in references(text)) for name, found in texts.items()}
+        lacking = {name: [v for v in names if not env.get(v)] for name, names in needed.items()}
         return {name: names for name, names in lacking.items() if names}
 
 
@@ -207,9 +214,10 @@ class _Resolver:
         return (ProviderSpec(name="openai", base_url=base_url, api_key="${OPENAI_API_KEY}"),)
 
     def provider(self, name: str, section: ProviderSection) -> ProviderSpec:
-        for key, url in (("base_url", section.base_url), ("proxy", section.proxy)):
-            if url and not _is_url(url):
-                self.problems.append(f"providers.{name}.{key}: no URL; it starts with https:// or http://")
+        if section.base_url and not _is_url(section.base_url):
+            self.problems.append(f"providers.{name}.base_url: no URL; it starts with https:// or http://")
+        found = (*proxy_problems(section.proxy, self.env), *header_problems(section.headers, self.env))
+        self.problems += (f"providers.{name}.{problem}" for problem in found)
         fields = msgspec.structs.asdict(section)
         if section.ca_file:
             fields["ca_file"] = str(self.path(section.ca_file))
@@ -245,6 +253,11 @@ class _Resolver:
                     f"routes.{name}.{key} = {model!r}: provider {provider!r} is not configured"
                     + nearest(provider, known)
                 )
+        for key in sorted(_NO_PARAMETERS.intersection(section.parameters)):
+            self.problems.append(
+                f"routes.{name}.parameters.{key}: this is the caller's or the route's own to say, "
+                "no parameter of the model; remove it"
+            )
         release = Release(model=section.model, fallbacks=section.fallbacks, parameters=section.parameters)
         try:
             release.id()
@@ -265,7 +278,7 @@ class _Resolver:
 
 
 def _is_url(text: str) -> bool:
-    return re.match(r"(https?|socks5h?)://[^/]", text) is not None
+    return re.match(r"https?://[^/]", text) is not None
 
 
 def _deadlines(section: DeadlineSection) -> Deadlines:

@@ -1,6 +1,6 @@
 """The HTTP face of the pipeline: one ASGI callable and a small table of routes, no framework."""
 
-import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from .calls import Calls
 from .pages import Pages
 from .replies import send_error
 
+_log = logging.getLogger(__name__)
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -55,8 +56,11 @@ class Gateway:
         except TrimtabError as error:
             count("rejected")
             await send_error(send, error)
-        except asyncio.CancelledError:
-            raise
+        except Exception:  # noqa: BLE001 - faults of ours reach callers as errors too
+            _log.exception("an internal error ended a request to %s", scope["path"][:200])
+            await send_error(
+                send, TrimtabError("an internal error ended the request; the gateway's log says more")
+            )
         finally:
             count("in_flight", -1)
 

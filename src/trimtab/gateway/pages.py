@@ -17,6 +17,10 @@ from .requests import read_body
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 _LONGEST_TEXT = 100_000
+_EARLIEST_US = 1_577_836_800_000_000
+"""2020-01-01: no call is older."""
+_AHEAD_US = 86_400_000_000
+"""Clocks of several machines differ, but not by more than a day."""
 
 
 class Feedback(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,7 +61,7 @@ class Pages:
         )
         try:
             given = msgspec.json.decode(body, type=Feedback)
-            id_time_us(given.call_id)
+            _check_time(given.call_id, core.clock.now_us())
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
             raise CallerError(
                 f"{error}; send call_id (from the reply's x-trimtab-call-id) and any of name, score, value, "
@@ -82,3 +86,9 @@ class Pages:
         """`GET /metrics`: the counters of all workers together, in Prometheus' text format."""
         body = metrics_text(self._folder).encode()
         await send_bytes(send, 200, body, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
+
+
+def _check_time(call_id: str, now_us: int) -> None:
+    """Raise ValueError for what cannot be the id of a call: no UUIDv7, or of a time without calls."""
+    if not _EARLIEST_US <= id_time_us(call_id) <= now_us + _AHEAD_US:
+        raise ValueError(f"call_id {call_id!r} is no call's: its time is before 2020 or in the future")

@@ -51,6 +51,7 @@ _PER_OCTAVE = 4
 _INDEX = {name: index for index, name in enumerate(COUNTER_NAMES)}
 _INPUT, _OUTPUT, _COST = _INDEX["input_tokens"], _INDEX["output_tokens"], _INDEX["cost_nusd"]
 _LATENCY_SUM = _INDEX["latency_us_sum"]
+_FULL = 1 << 62
 _LATENCY = 128
 """First slot of the histogram; those between the names and it are spare."""
 
@@ -99,6 +100,8 @@ class Counters:
         """Add a call that has ended, in one go: its outcome's counter, (input, output, nano-USD), its latency."""
         slots = self._slots
         slots[_INDEX[outcome]] += 1
+        if slots[_COST] > _FULL or slots[_INPUT] > _FULL or slots[_OUTPUT] > _FULL:
+            return  # full: counting on must not fail calls, and nobody reads these figures any more
         slots[_INPUT] += usage[0]
         slots[_OUTPUT] += usage[1]
         slots[_COST] += usage[2]

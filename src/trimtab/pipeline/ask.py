@@ -18,6 +18,7 @@ T = TypeVar("T")
 _NULL = msgspec.Raw(b"null")
 _TRUE = msgspec.Raw(b'{"include_usage":true}')
 _PARAMS_KEPT = 256
+_LONGEST_NAME = 256
 _PARAMS_KEPT_BYTES = 4096
 _NOT_PARAMETERS = frozenset(
     {"model", "messages", "input", "stream", "stream_options", "user", "safety_identifier", "metadata"}
@@ -66,6 +67,10 @@ def parse(ask: Ask, params_hash: "ParamsHash") -> Parsed:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CallerError(f"the body must be a JSON object: {error}") from error
     model = _field(fields, "model", _text, 'a text such as "openai/gpt-4o-mini"') or ""
+    if len(model) > _LONGEST_NAME or not model.isprintable():
+        raise CallerError(
+            f"`model` must be printable and at most {_LONGEST_NAME} characters long", param="model"
+        )
     words = "messages" if ask.kind == "chat" else "input"
     if words not in fields:
         raise CallerError(f"`{words}` is missing", param=words)
@@ -85,7 +90,7 @@ def parse(ask: Ask, params_hash: "ParamsHash") -> Parsed:
         model=model,
         stream=stream,
         wants_usage=wants_usage,
-        user=user,
+        user=user[:_LONGEST_NAME],
         params_hash=params_hash.of(fields),
     )
 

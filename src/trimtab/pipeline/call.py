@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from trimtab.types import Closed, Done, Frame, Opened, TrimtabError
-from trimtab.types.errors import ClientGone, LedgerUnavailable, ProviderError, StreamCut
+from trimtab.types.errors import ClientGone, StreamCut
 
 from .ask import Ask, Parsed, parse
 from .attempt import Attempts
@@ -128,10 +128,12 @@ class LiveCall:
                     yield data
             if (closed := self._close()) is not None:
                 await self._core.recorder.write(closed, "unrecorded_closed")
-        except (ProviderError, LedgerUnavailable) as error:
+        except Exception as error:  # a fault of our own ends a stream as explicitly as a provider's
             await self._fail(error)
-            yield error_event(error.message, error.code, error.kind)
-            raise
+            ours = _as_ours(error)
+            if not isinstance(ours, ClientGone):
+                yield error_event(ours.message, ours.code, ours.kind)
+            raise ours from error
         except BaseException as error:  # whatever ends a call is recorded, a cancellation too
             await self._fail(error)
             raise
@@ -200,9 +202,7 @@ class LiveCall:
         assert opened is not None, "an unopened call is never closed"
         self._settle()
         keep = core.keep(self.ask.caller.payload)
-        closed = closed_record(opened, self.outcome, core.clock.now_us(), self.state.catalog, self.ask, keep)
-        core.count(closed, opened)
-        return closed
+        return closed_record(opened, self.outcome, core.clock.now_us(), self.state.catalog, self.ask, keep)
 
     def _close(self) -> Closed | None:
         """Record a good end; return the record where its writing must be awaited.
@@ -212,9 +212,15 @@ class LiveCall:
         """
         if self._watch is not None:
             self._core.sweeper().remove(self._watch)
-        self._closed = True
         closed = self._closing()
-        return None if self._core.recorder.write_now(closed, "unrecorded_closed") else closed
+        self._closed = True
+        written = self._core.recorder.write_now(closed, "unrecorded_closed")
+        self._count(closed)
+        return None if written else closed
+
+    def _count(self, closed: Closed) -> None:
+        assert self.opened is not None, "an unopened call is never counted"
+        self._core.count(closed, self.opened)
 
     async def _fail(self, error: BaseException) -> None:
         """Record a bad end, once, and let the provider go."""
@@ -228,7 +234,11 @@ class LiveCall:
                     ours.code,
                     ours.message,
                 )
-                self._core.recorder.write_at_once(self._closing(), "unrecorded_closed")
+                if self.ask.caller.payload != "full":
+                    outcome.error_message = ""  # it may quote what the provider answered
+                closed = self._closing()
+                self._core.recorder.write_at_once(closed, "unrecorded_closed")
+                self._count(closed)
         finally:
             await self._let_go()
 

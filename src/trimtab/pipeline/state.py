@@ -131,7 +131,11 @@ class State:
         self.providers: dict[str, Provider] = {}
         old = previous.providers if previous is not None else {}
         for name, spec in self.specs.items():
-            unchanged = previous is not None and previous.specs.get(name) == spec
+            unchanged = (
+                previous is not None
+                and previous.specs.get(name) == spec
+                and previous.policy.max_reply_bytes == self.policy.max_reply_bytes
+            )
             self.providers[name] = old[name] if unchanged else make(spec)
         self._targets: dict[str, Target] = {}
         if previous is not None:

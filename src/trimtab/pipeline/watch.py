@@ -57,7 +57,7 @@ class Watch:
     def follow(self, progress: Callable[[], int] | None) -> None:
         """Let the phase's deadline begin anew as long as `progress()`, a count of bytes, keeps growing."""
         self._progress = progress
-        self._seen = -1
+        self._seen = 0 if progress is None else progress()
 
     def disarm(self) -> None:
         """Leave only the call's total deadline."""
@@ -73,13 +73,14 @@ class Watch:
         if self._on_old is not None and now >= self._total_at - self._total_s + SWEEP_S:
             start, self._on_old = self._on_old, None
             start(self)
-        if self.fired is not None or (now < self._at and now < self._total_at):
+        if self.fired is not None:
             return
-        if self._progress is not None and now < self._total_at and (count := self._progress()) != self._seen:
+        if self._progress is not None and (count := self._progress()) != self._seen:
             self._seen = count
-            self._at = now + self._after_s
-            return
-        self._fire(now)
+            if self._error is not None:
+                self._at = now + self._after_s
+        if now >= self._at or now >= self._total_at:
+            self._fire(now)
 
     def client_gone(self) -> None:
         """The client closed its connection: stop."""

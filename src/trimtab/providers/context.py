@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from trimtab.config import expand
 from trimtab.types import Clock, Provider, ProviderSpec, SystemClock
 
@@ -26,6 +28,19 @@ class ProviderContext:
             ConfigError: a variable without a default is not set.
         """
         return expand(spec.api_key, self.environ)
+
+    def expanded(self, spec: ProviderSpec) -> ProviderSpec:
+        """Return the specification with `${NAME}` in key, headers and proxy taken from the environment.
+
+        Raises:
+            ConfigError: a variable without a default is not set.
+        """
+        return msgspec.structs.replace(
+            spec,
+            api_key=self.secret(spec),
+            headers={name: expand(value, self.environ) for name, value in spec.headers.items()},
+            proxy=expand(spec.proxy, self.environ),
+        )
 
     def openai(self, spec: ProviderSpec) -> Provider:
         """Return a provider of the OpenAI dialect for that specification."""

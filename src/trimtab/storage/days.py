@@ -23,14 +23,14 @@ def id_blob(call_id: str) -> bytes:
     """Return a UUIDv7 as its 16 bytes, which sort like its time.
 
     Raises:
-        StorageError: the text is no UUIDv7, or its time lies beyond the year 9999.
+        ValueError: the text is no UUIDv7, or its time lies beyond the year 9999.
     """
     try:
         blob = bytes.fromhex(call_id.replace("-", ""))
     except ValueError:
         blob = b""
     if len(blob) != 16 or blob[6] >> 4 != 7 or id_ms(blob) // MS_PER_DAY > _LAST_DAY:
-        raise StorageError(
+        raise ValueError(
             f"call id {call_id!r} is no UUIDv7, so it has no day to be stored under; use types.new_id"
         )
     return blob

@@ -84,15 +84,21 @@ class CallStore(Protocol):
         time. Only calls of purpose `live` count in the rollups.
 
         Raises:
-            StorageError: an id is no UUIDv7 (then nothing is stored), or a file cannot be written.
+            ValueError: an id is no UUIDv7; then nothing is stored.
+            StorageError: a file cannot be written.
         """
         ...
 
     def insert_feedback(self, rows: Sequence[FeedbackGiven]) -> int:
         """Store feedback, beside its call; idempotent by id. Return how many were new.
 
+        Feedback may come before its call is stored. Where the store has nothing of the call's day, and the
+        call cannot be under way still (it began before the day that preceded the feedback, or after it), the
+        feedback is left out.
+
         Raises:
-            StorageError: a call id is no UUIDv7 (then nothing is stored), or a file cannot be written.
+            ValueError: a call id is no UUIDv7; then nothing is stored.
+            StorageError: a file cannot be written.
         """
         ...
 

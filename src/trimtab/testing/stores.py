@@ -222,7 +222,7 @@ def _check_feedback(store: CallStore, call: Call) -> None:
     listed = store.find(CallQuery(since_us=us, until_us=us + 1))
     assert [one.feedback for one in listed] == [found.feedback], "find must return feedback too"
     early = sample_call()
-    store.insert_feedback([msgspec.structs.replace(rows[0], id=new_id(), call_id=early.id)])
+    store.insert_feedback([msgspec.structs.replace(rows[0], id=new_id(), call_id=early.id, at_us=early.opened.opened_us)])
     store.insert([early])
     later = store.get(early.id)
     assert later is not None, "a call must be stored when its feedback came first"

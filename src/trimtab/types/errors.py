@@ -25,7 +25,7 @@ TrimtabError                     internal_error            500
 ├── FirstByteTimeout         first_byte_timeout        504  retryable
 ├── IdleTimeout              idle_timeout              504  retryable
 ├── TotalTimeout             total_timeout             504
-├── MalformedReply           provider_malformed_reply  502  retryable
+├── MalformedReply           provider_malformed_reply  502
 ├── EmptyReply               provider_empty_reply      502  retryable
 ├── StreamCut                stream_cut                502  retryable
 ├── StreamError              provider_stream_error     502  retryable
@@ -46,7 +46,7 @@ class TrimtabError(Exception):
 
     code: ClassVar[str] = "internal_error"
     status: int = 500
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     """Whether the same request may succeed at the same target a little later."""
     elsewhere: bool = False
     """Whether the same request may succeed at another target or with a fallback model."""
@@ -208,7 +208,7 @@ class TotalTimeout(ProviderError):
 class MalformedReply(ProviderError):
     """The bytes are not what the provider's format says."""
 
-    code, retryable = "provider_malformed_reply", True
+    code = "provider_malformed_reply"
 
 
 class EmptyReply(ProviderError):

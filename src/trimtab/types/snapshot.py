@@ -22,7 +22,9 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     models: tuple[str, ...] = ()
     """Models it is known to serve; a bare model name resolves by these. Empty: any name is passed on."""
     headers: dict[str, str] = {}
+    """Values as written, unexpanded, for the same reason."""
     proxy: str = ""
+    """`http://[user:password@]host:port` as written, unexpanded."""
     ca_file: str = ""
     max_connections: int = 1000
     deadlines: Deadlines | None = None

@@ -2,7 +2,7 @@
 
 import http.client
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,10 @@ class Site:
         sent |= headers or {}
         data = iter([body[n : n + 1000] for n in range(0, len(body), 1000)]) if chunked else body
         try:
-            connection.request(method, path, data, sent, encode_chunked=chunked)
+            with suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # it may answer before it has read everything
+                connection.request(method, path, data, sent, encode_chunked=chunked)
             reply = connection.getresponse()
             names = {name.lower(): value for name, value in reply.getheaders()}
             return Answer(reply.status, names, reply.read())

@@ -5,6 +5,7 @@ import shutil
 import socket
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from trimtab.config import Config
 
@@ -23,16 +24,12 @@ NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", 
 
 
 def setup_findings(config: Config) -> list[Finding]:
-    """Return what the checks of one installation found. Binds the configured ports for a moment."""
-    from trimtab.serve import find_running
-
-    running = find_running(config.data_dir) is not None
+    """Return what the checks of one installation found. Binds the configured ports, if it is not running."""
     return [
         *_config(config),
         *_folder(config.data_dir),
         _disk(config.data_dir),
-        _port("gateway port", config.gateway.host, config.gateway.port, running=running),
-        _port("console port", config.console.host, config.console.port, running=running),
+        *_ports(config),
         _own_model(config),
     ]
 
@@ -115,9 +112,23 @@ def _disk(folder: Path) -> Finding:
     return Finding.ok("disk", said)
 
 
-def _port(name: str, host: str, port: int, *, running: bool) -> Finding:
-    if running:
-        return Finding.ok(name, f"{host}:{port}, Trimtab is running")
+def _ports(config: Config) -> list[Finding]:
+    from trimtab.serve import find_running
+
+    running = find_running(config.data_dir)
+    if running is None:
+        return [
+            _port("gateway port", config.gateway.host, config.gateway.port),
+            _port("console port", config.console.host, config.console.port),
+        ]
+    # Options of `trimtab up` may have named other ports than the file does.
+    return [
+        Finding.ok(name, f"{urlsplit(url).netloc}, Trimtab is running")
+        for name, url in (("gateway port", running.gateway), ("console port", running.url))
+    ]
+
+
+def _port(name: str, host: str, port: int) -> Finding:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # Ports in TIME_WAIT can be taken again, as the gateway does.

@@ -11,7 +11,7 @@ from trimtab.types import Clock, Completion, Done, Finish, Frame, ProviderSpec, 
 from trimtab.types.errors import ConnectionLost, MalformedReply, ProviderError, StreamCut
 
 from . import decode
-from .stream import ChunkReader, SseFramer
+from .stream import ChunkReader, SseFramer, data_of
 from .wire import ModelsWire
 
 _PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
@@ -109,7 +109,7 @@ class _Open:
         exchange = self._exchange
         await exchange.__aenter__()
         status = exchange.status
-        if status != 200:
+        if not 200 <= status < 300:
             try:
                 raise await self._provider.refused(exchange)
             finally:
@@ -170,7 +170,9 @@ class _Open:
                     yield frame
         except ConnectionLost as error:
             raise StreamCut("the provider's stream broke off before its end") from error
-        if not finished or framer.rest.strip() or self._provider.needs_done:
+        if data_of(framer.rest) == b"[DONE]":
+            pass  # the marker is there; only its blank line is missing
+        elif not finished or framer.rest.strip() or self._provider.needs_done:
             raise StreamCut("the provider's stream ended without its end marker")
         yield Frame(b"data: [DONE]\n\n", (Done(),))
 

@@ -18,7 +18,7 @@ from trimtab.types.errors import (
     RateLimited,
 )
 
-from .wire import CompletionWire, EmbeddingsWire, error_text, text_of
+from .wire import CompletionWire, EmbeddingsWire, error_text, text_of, text_or_nothing
 
 _completion = msgspec.json.Decoder(CompletionWire).decode
 _embeddings = msgspec.json.Decoder(EmbeddingsWire).decode
@@ -46,9 +46,9 @@ def completion(body: bytes) -> Completion:
         text = "".join(text_of(c.message.content) for c in reply.choices if c.message is not None)
     return Completion(
         body=body,
-        response_id=reply.id or "",
-        model=reply.model or "",
-        fingerprint=reply.system_fingerprint or "",
+        response_id=text_or_nothing(reply.id),
+        model=text_or_nothing(reply.model),
+        fingerprint=text_or_nothing(reply.system_fingerprint),
         finish_reason=reply.choices[0].finish_reason or "",
         usage=usage,
         text=text,
@@ -73,7 +73,7 @@ def embeddings(body: bytes) -> Completion:
         raise EmptyReply("the provider's reply has no embeddings")
     return Completion(
         body=body,
-        model=reply.model or "",
+        model=text_or_nothing(reply.model),
         usage=None if reply.usage is None else reply.usage.parts(),
     )
 
@@ -89,7 +89,9 @@ def refusal(status: int, body: bytes, retry_after_s: float | None) -> ProviderEr
         return ProviderAuthFailed(f"the provider refused our key: {message}; check its api_key")
     if 400 <= status < 500 and status != 408:
         return ProviderRejected(message, status=status, body=body)
-    return ProviderFailed(message, retry_after_s=retry_after_s)
+    failed = ProviderFailed(message, retry_after_s=retry_after_s)
+    failed.retryable = status >= 500 or status == 408  # a redirect would be answered the same way again
+    return failed
 
 
 def retry_after(value: str, value_ms: str, clock: Clock) -> float | None:

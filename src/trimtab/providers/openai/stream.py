@@ -22,7 +22,7 @@ from trimtab.types import (
 )
 from trimtab.types.errors import MalformedReply
 
-from .wire import Chunk, ChunkChoice, Delta, error_text, text_of
+from .wire import Chunk, ChunkChoice, Delta, error_text, text_of, text_or_nothing
 
 _BLANK_LINE = re.compile(rb"\n(?:\r?\n|\r)|\r\r")
 """The end of a line and of the empty one behind it; of a first `\\r\\n` only the `\\n` matters."""
@@ -101,7 +101,7 @@ class ChunkReader:
         if frame.startswith(b"data: {") and frame.find(b"\n") == len(frame) - 2:
             data = frame[6:-2]
         else:
-            data = _data_of(frame)
+            data = data_of(frame)
             if not data:
                 return Frame(frame, ())
             if data == b"[DONE]":
@@ -119,8 +119,15 @@ class ChunkReader:
         events: list[Event] = []
         if not self._started:
             self._started = True
-            created = int(chunk.created or 0)
-            events.append(Started(chunk.id or "", chunk.model or "", chunk.system_fingerprint or "", created))
+            created = int(chunk.created) if isinstance(chunk.created, int | float) else 0
+            events.append(
+                Started(
+                    text_or_nothing(chunk.id),
+                    text_or_nothing(chunk.model),
+                    text_or_nothing(chunk.system_fingerprint),
+                    created,
+                )
+            )
         choices = chunk.choices
         if choices:
             for choice in choices:
@@ -149,6 +156,9 @@ def _deltas(events: list[Event], choice: ChunkChoice, delta: Delta) -> None:
         events.append(ReasoningDelta(reasoning, index))
     if delta.refusal:
         events.append(RefusalDelta(delta.refusal, index))
+    if delta.function_call is not None:
+        old = delta.function_call
+        events.append(ToolCallDelta(0, None, old.name, old.arguments or "", index))
     if delta.tool_calls:
         for position, call in enumerate(delta.tool_calls):
             function = call.function
@@ -163,7 +173,7 @@ def _deltas(events: list[Event], choice: ChunkChoice, delta: Delta) -> None:
             )
 
 
-def _data_of(frame: bytes) -> bytes:
+def data_of(frame: bytes) -> bytes:
     """Return the data lines of an event, joined as the standard says."""
     lines = []
     for line in _LINE_END.split(frame):

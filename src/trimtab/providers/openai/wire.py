@@ -10,49 +10,74 @@ import msgspec
 
 from trimtab.types import Usage
 
+MOST_TOKENS = 10**12
+"""A count above it is a provider's mistake (an underflow, say), and worth as much as none."""
+
 
 class PromptDetails(msgspec.Struct, frozen=True):
     """`usage.prompt_tokens_details`."""
 
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
+    audio_tokens: Any = None
 
 
 class CompletionDetails(msgspec.Struct, frozen=True):
     """`usage.completion_tokens_details`."""
 
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
+    reasoning_tokens: Any = None
+    audio_tokens: Any = None
 
 
 class UsageWire(msgspec.Struct, frozen=True):
-    """`usage`, with DeepSeek's name for cached tokens beside OpenAI's."""
+    """`usage`, with DeepSeek's name for cached tokens beside OpenAI's. Counts are checked when they are read."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
+    prompt_cache_hit_tokens: Any = None
 
     def parts(self) -> Usage | None:
-        """Return the billed parts, or None where the provider left the totals out."""
+        """Return the billed parts, or None where the provider left the totals out or wrote nonsense."""
         if self.prompt_tokens is None and self.completion_tokens is None:
+            return None
+        inputs, outputs = _count(self.prompt_tokens), _count(self.completion_tokens)
+        if inputs is None or outputs is None:
             return None
         prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
         if prompt is None and completion is None and self.prompt_cache_hit_tokens is None:
-            return Usage(self.prompt_tokens or 0, self.completion_tokens or 0)
+            return Usage(inputs, outputs)
         prompt, completion = prompt or PromptDetails(), completion or CompletionDetails()
         return Usage(
-            input_tokens=self.prompt_tokens or 0,
-            output_tokens=self.completion_tokens or 0,
-            cached_tokens=prompt.cached_tokens or self.prompt_cache_hit_tokens or 0,
-            cache_write_tokens=prompt.cache_write_tokens or 0,
-            reasoning_tokens=completion.reasoning_tokens or 0,
-            audio_input_tokens=prompt.audio_tokens or 0,
-            audio_output_tokens=completion.audio_tokens or 0,
+            input_tokens=inputs,
+            output_tokens=outputs,
+            cached_tokens=_count(prompt.cached_tokens) or _count(self.prompt_cache_hit_tokens) or 0,
+            cache_write_tokens=_count(prompt.cache_write_tokens) or 0,
+            reasoning_tokens=_count(completion.reasoning_tokens) or 0,
+            audio_input_tokens=_count(prompt.audio_tokens) or 0,
+            audio_output_tokens=_count(completion.audio_tokens) or 0,
         )
+
+
+def _count(value: object) -> int | None:
+    """Return a count of tokens: a whole number in any spelling; absent is 0, anything else None."""
+    if type(value) is int:
+        return value if 0 <= value <= MOST_TOKENS else None
+    if value is None:
+        return 0
+    if isinstance(value, float | str):
+        try:
+            number = float(value)
+        except ValueError:
+            return None
+        return int(number) if number.is_integer() and 0 <= number <= MOST_TOKENS else None
+    return None
+
+
+def text_or_nothing(value: object) -> str:
+    """Return a field that ought to be a text; providers also write numbers and null there."""
+    return value if isinstance(value, str) else "" if value is None else str(value)[:200]
 
 
 class FunctionDelta(msgspec.Struct, frozen=True, gc=False):
@@ -78,6 +103,8 @@ class Delta(msgspec.Struct, frozen=True):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolDelta] | None = None
+    function_call: FunctionDelta | None = None
+    """What tool calls were called before 2024; some servers still write it."""
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):
@@ -93,10 +120,10 @@ class ChunkChoice(msgspec.Struct, frozen=True):
 class Chunk(msgspec.Struct, frozen=True):
     """`chat.completion.chunk`, or the error object that some providers send in its place."""
 
-    id: str | None = None
-    model: str | None = None
-    created: int | float | None = None
-    system_fingerprint: str | None = None
+    id: Any = None
+    model: Any = None
+    created: Any = None
+    system_fingerprint: Any = None
     choices: list[ChunkChoice] | None = None
     usage: UsageWire | None = None
     error: Any = None
@@ -112,9 +139,9 @@ class MessageChoice(msgspec.Struct, frozen=True):
 class CompletionWire(msgspec.Struct, frozen=True):
     """`chat.completion`."""
 
-    id: str | None = None
-    model: str | None = None
-    system_fingerprint: str | None = None
+    id: Any = None
+    model: Any = None
+    system_fingerprint: Any = None
     choices: list[MessageChoice] | None = None
     usage: UsageWire | None = None
     error: Any = None
@@ -124,7 +151,7 @@ class EmbeddingsWire(msgspec.Struct, frozen=True):
     """The list that `/embeddings` returns; vectors stay undecoded."""
 
     data: list[msgspec.Raw] | None = None
-    model: str | None = None
+    model: Any = None
     usage: UsageWire | None = None
     error: Any = None
 

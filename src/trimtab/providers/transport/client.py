@@ -13,6 +13,8 @@ from .dial import Route, dial, parse_origin, read_buffer, tls_context
 
 _LINGER_S = 1.0
 """How long the framing of a reply whose content has ended may take to end too, before the socket is closed."""
+_STALE_S = 0.1
+"""A pooled connection that is closed within this time of our writing was closing already; later, it was asked."""
 _IDLE_S = 50.0
 """Pooled connections older than this are not used again; common load balancers close at 60 s."""
 
@@ -205,12 +207,14 @@ class Exchange:
         self._connection = connection
         try:
             try:
+                sent_at = connection.loop.time()
                 connection.send(self._data)
                 while not connection.status:
                     await connection.arrival()
             except ConnectionLost:
                 # A pooled connection that the provider closed as we wrote: nothing was answered, so ask once more.
-                if connection.used < 2 or not connection.untouched:
+                late = connection.loop.time() - sent_at > _STALE_S
+                if connection.used < 2 or not connection.untouched or late:
                     raise
                 connection = await self._again()
             self.status = connection.status

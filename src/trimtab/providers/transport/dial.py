@@ -52,13 +52,15 @@ def parse_origin(base_url: str, what: str) -> Origin:
 
 
 def tls_context(ca_file: str) -> ssl.SSLContext:
-    """Return a verifying context: the system's authorities, or only those in `ca_file`.
+    """Return a verifying context: the system's authorities, and those in `ca_file`.
 
     Raises:
         ConfigError: the file cannot be read as PEM certificates.
     """
     try:
-        context = ssl.create_default_context(cafile=ca_file or None)
+        context = ssl.create_default_context()
+        if ca_file:
+            context.load_verify_locations(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
             f"ca_file {ca_file!r} cannot be used ({error}); it must hold PEM certificates"

@@ -86,6 +86,9 @@ async def _reload_on_signal(room: "ControlRoom", asked: asyncio.Event) -> None:
             published = await room.reload()
         except TrimtabError as error:
             log.error("the configuration is refused, what was in force stays: %s", error)
+        except Exception:
+            # A plugin's factory may raise anything; a reload that fails must not end this process.
+            log.exception("the configuration cannot be used, what was in force stays")
         else:
             for note in published.notes:
                 log.warning("%s", note)

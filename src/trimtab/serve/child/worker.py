@@ -130,6 +130,10 @@ async def obey(snapshots: SnapshotStore, core: Obedient, name: str) -> None:
             log.error(
                 "generation %d cannot be obeyed, %d stays in force: %s", refused, core.generation, error
             )
+        except Exception:
+            # A plugin's factory may raise anything; a snapshot that it cannot use must not end the calls here.
+            log.exception("generation %d cannot be obeyed, %d stays in force", refused, core.generation)
+            await asyncio.sleep(1.0)
 
 
 async def serve_and_drain(

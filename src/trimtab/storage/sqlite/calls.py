@@ -85,13 +85,16 @@ class SqliteCallStore:
             return sum(self._file(*at).insert_feedback(list(given.values())) for at, given in places.items())
 
     def _feedback_file(self, given: FeedbackGiven) -> tuple[int, int] | None:
-        """Return the file of the call that is judged, or the day's last; None where it is stored already."""
+        """Return the file of the call that is judged, or the day's last; None: there is nothing to store."""
         blob = id_blob(given.call_id)
         day = id_ms(blob) // MS_PER_DAY
         files = [at for at in self._listing() if at[0] == day]
         if any(self._file(*at).has_feedback(given.id) for at in files):
             return None
         if not files:
+            # Such a call may be open still. Any other is gone, or never was: its day must not get a file.
+            if given.at_us // 1000 // MS_PER_DAY - day not in (0, 1):
+                return None
             create_day_file(self._folder / file_name(day, 1))
             return day, 1
         return next((at for at in files if self._file(*at).has_call(blob)), files[-1])
@@ -144,7 +147,7 @@ class SqliteCallStore:
         """See `CallStore.get`. One lookup by index a file of that day; an id of another form is not found."""
         try:
             blob = id_blob(call_id)
-        except StorageError:
+        except ValueError:
             return None
         day = id_ms(blob) // MS_PER_DAY
         with self._using():

@@ -39,7 +39,10 @@ class Search:
         """Raises StorageError for a `before` that is no id, CallerError for too many words."""
         self._query = query
         self.match = match_expression(query.text)
-        self.before = id_blob(query.before) if query.before else None
+        try:
+            self.before = id_blob(query.before) if query.before else None
+        except ValueError as error:
+            raise StorageError(str(error)) from error
         self.hopeless = query.limit <= 0 or (bool(query.text.strip()) and self.match is None)
         """Nothing can match: a limit of none, or a search text without a word in it."""
 

@@ -104,8 +104,7 @@ def test_a_date_without_a_zone_is_utc_wherever_this_machine_stands(monkeypatch):
         (500, ProviderFailed, True, True),
         (502, ProviderFailed, True, True),
         (504, ProviderFailed, True, True),
-        (201, ProviderFailed, True, True),
-        (302, ProviderFailed, True, True),
+        (302, ProviderFailed, True, False),
     ],
 )
 def test_what_a_status_means(status, kind, elsewhere, retryable):

@@ -265,7 +265,6 @@ def test_data_lines_are_joined_and_other_lines_left_aside(frame):
         b"data: []\n\n",
         b'data: {"choices":7}\n\n',
         b'data: {"choices":[{"index":0,"delta":{"content":"\xff"}}]}\n\n',
-        b'data: {"id":7}\n\n',
         b"data: [DONE\n\n",
         b"data: [DONE] x\n\n",
     ],
