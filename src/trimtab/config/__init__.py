@@ -2,7 +2,7 @@
 
 Owns the file's format, its settings with their defaults and descriptions, and `${NAME:-default}`.
 Promises: every problem of a file is named at once, with key path, value, expectation and mend; unknown keys
-are refused; no secret is shown; a provider's key stays unexpanded until it is sent.
+are refused; no secret is shown; a provider's key, headers and proxy stay unexpanded until they are sent.
 Never reads anything but the file and the environment it is given, and never changes either.
 Entry: `load_config(find_file(...), env=os.environ)`.
 """

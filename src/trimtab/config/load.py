@@ -61,7 +61,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         texts = {OWN: [self.own.api_key]}
         for spec in self.providers:
             texts[spec.name] = [spec.api_key, *spec.headers.values(), spec.proxy]
-        needed = {name: dict.fromkeys(v for text in found for v in references(text)) for name, found in texts.items()}
+        needed = {
+            name: dict.fromkeys(v for text in found for v in references(text))
+            for name, found in texts.items()
+        }
         lacking = {name: [v for v in names if not env.get(v)] for name, names in needed.items()}
         return {name: names for name, names in lacking.items() if names}
 

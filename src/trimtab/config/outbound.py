@@ -36,7 +36,7 @@ def header_problems(headers: Mapping[str, str], env: Mapping[str, str]) -> Itera
             yield f"headers: {name!r} is no header's name; it has letters, digits and !#$%&'*+-.^_`|~ only"
         if _FORBIDDEN.search(_expanded(value, env)):
             yield (
-                f"headers.{name}: the value (not shown) has a line break, another control character or one "
+                f"headers: the value of {name!r} (not shown) has a line break, another control character or one "
                 "outside Latin-1; remove it"
             )
 

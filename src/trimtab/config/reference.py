@@ -93,8 +93,8 @@ working folder or above it. No file is needed. Without one, `OPENAI_API_KEY` (an
 the environment make the provider `openai`; without that too, the own model answers.
 
 `${NAME}` in a text is replaced by an environment variable, `${NAME:-default}` by it or the default;
-`$${` is a literal `${`. A provider's `api_key` is read from the environment only by the process that
-sends it, so a key written as `${NAME}` is stored nowhere. An unknown key, a wrong type or a name that
+`$${` is a literal `${`. A provider's `api_key`, `headers` and `proxy` are read from the environment only
+by the process that sends them, so a secret written as `${NAME}` is stored nowhere. An unknown key, a wrong type or a name that
 leads nowhere is an error that names the key, and a running gateway keeps its last good configuration.
 `trimtab config check` says whether a file is sound.
 

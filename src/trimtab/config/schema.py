@@ -156,8 +156,13 @@ class ProviderSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         tuple[str, ...],
         Meta(description="Models it is known to serve; a bare model name resolves by these."),
     ] = ()
-    headers: Annotated[dict[str, str], Meta(description="Headers sent with every request.")] = {}
-    proxy: Annotated[str, Meta(description="URL of a proxy to reach it through.")] = ""
+    headers: Annotated[
+        dict[str, str],
+        Meta(description="Headers sent with every request. Write `${NAME}` for secrets in them."),
+    ] = {}
+    proxy: Annotated[
+        str, Meta(description="HTTP proxy to reach it through: `http://[user:password@]host:port`.")
+    ] = ""
     ca_file: Annotated[
         str, Meta(description="PEM file of certificate authorities to trust as well; relative to this file.")
     ] = ""

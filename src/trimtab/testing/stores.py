@@ -95,9 +95,11 @@ def _check_inserts(store: CallStore, calls: list[Call]) -> None:
     assert store.get(odd.id) == odd, "empty fields must come back empty"
     assert store.get(new_id(NOON_MS)) is None, "get must return None for an id that is not stored"
     assert store.get("no id") is None, "get must return None for what is no id"
-    _refuses(
-        lambda: store.insert([sample_call(id="no id")]), "a call id that is no UUIDv7 must raise StorageError"
-    )
+    try:
+        store.insert([sample_call(id="no id")])
+    except ValueError:
+        return
+    raise AssertionError("a call id that is no UUIDv7 must raise ValueError")
 
 
 def _check_paging(store: CallStore, calls: list[Call]) -> None:
@@ -222,7 +224,9 @@ def _check_feedback(store: CallStore, call: Call) -> None:
     listed = store.find(CallQuery(since_us=us, until_us=us + 1))
     assert [one.feedback for one in listed] == [found.feedback], "find must return feedback too"
     early = sample_call()
-    store.insert_feedback([msgspec.structs.replace(rows[0], id=new_id(), call_id=early.id, at_us=early.opened.opened_us)])
+    store.insert_feedback(
+        [msgspec.structs.replace(rows[0], id=new_id(), call_id=early.id, at_us=early.opened.opened_us)]
+    )
     store.insert([early])
     later = store.get(early.id)
     assert later is not None, "a call must be stored when its feedback came first"

@@ -7,7 +7,9 @@ import time
 _RANDOM_BYTES = 4_000
 """Ten for each id."""
 
-_FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_FORM = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE
+)
 
 
 def new_id(unix_ms: int | None = None) -> str:

@@ -124,3 +124,22 @@ def test_where_no_model_answers_the_error_says_how_to_get_one(run, gateway):
     ran = run("call", "hi")
     assert ran.code == 3
     assert "OPENAI_API_KEY" in ran.err
+
+
+@pytest.mark.parametrize(
+    "words", [("m", "bad\udcffutf"), ("m", "hi", "--system", "\udcff"), ("\udcff", "hi")]
+)
+def test_bytes_that_are_no_utf8_are_refused(run, gateway, words):
+    server = gateway()
+    ran = run("call", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert "not UTF-8" in ran.err
+    assert server.requests == []
+
+
+def test_a_stdin_that_is_no_utf8_is_refused(run, gateway, monkeypatch):
+    gateway()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"bad\xff"), "utf-8"))
+    ran = run("call", "m", "-")
+    assert ran.code == 2
+    assert "not UTF-8" in ran.err

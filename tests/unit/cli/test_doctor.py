@@ -157,3 +157,9 @@ def test_a_missing_variable_of_a_provider(examine):
 def test_ports_of_a_running_trimtab_are_no_fault(run, running):
     found = {f["name"]: f for f in json.loads(run("doctor", "--json").out)}
     assert "running" in found["gateway port"]["said"]
+
+
+def test_ports_are_those_of_the_running_instance(examine, running):
+    found = examine()
+    assert found["console port"]["said"].startswith(running.url.removeprefix("http://"))
+    assert "running" in found["gateway port"]["said"]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.config import Config, find_file, load_config
+from trimtab.providers import ProviderContext
 from trimtab.types import ConfigError, Deadlines, ProviderSpec, Release, TargetSpec
 
 HOME = {"HOME": "/home/somebody"}
@@ -145,6 +146,11 @@ def test_a_whole_file(tmp_path: Path) -> None:
             "[providers.p]\nheaders = { a = 1 }",
             "providers.p.headers = (not shown): expected a table of texts",
         ),
+        ("[providers.p]\nbase_url = 'socks5://h:1'", "providers.p.base_url: no URL"),
+        ("[providers.p]\nheaders = { 'A b' = 'x' }", "providers.p.headers: 'A b' is no header's name"),
+        ("[providers.p]\nheaders = { '' = 'x' }", "providers.p.headers: '' is no header's name"),
+        ("[providers.p]\nheaders = { a = '${B${' }", "is no reference"),
+        ("[providers.p]\nproxy = '${a b}'", "providers.p.proxy: ${a b} is no reference"),
         ("[providers.p]\nmodels = 'm'", "providers.p.models = 'm': expected a list of texts"),
         ("[providers.p]\ndeadlines = { idle = 1 }", "providers.p.deadlines.idle: unknown key"),
         ("[models.m]\ntargets = [{ provider = 'own', model = 'x' }]", "with a slash"),
@@ -161,6 +167,13 @@ def test_a_whole_file(tmp_path: Path) -> None:
         (
             "[routes.r]\nmodel = 'own/x'\nparameters = { a = 99999999999999999 }",
             "a value that JSON can carry",
+        ),
+        *(
+            (
+                f"[routes.r]\nmodel = 'own/x'\nparameters = {{ {key} = 'x' }}",
+                f"routes.r.parameters.{key}: this is",
+            )
+            for key in ("stream", "stream_options", "model", "messages", "input")
         ),
         ("[own]\nenabled = false\n[routes.r]\nmodel = 'own/x'", "provider 'own' is not configured"),
         ("[gateway]\nhost = '${NOPE}'", "gateway.host: environment variable NOPE is not set"),
@@ -241,3 +254,53 @@ def test_whatever_a_file_holds_it_is_checked_or_refused_in_words(raw: dict[str, 
     except ConfigError as error:
         said = error.message
     assert said.startswith("f: ")
+
+
+def test_headers_and_proxy_stay_unexpanded_and_their_variables_are_named(tmp_path: Path) -> None:
+    text = """
+    [providers.p]
+    api_key = "${KEY}"
+    headers = { x-team = "${TEAM}", x-key = "Bearer ${KEY}", x-plain = "${ELSE:-else}" }
+    proxy = "http://${USER_PW}@proxy:3128"
+    """
+    env = {"KEY": "sk-1", "TEAM": "sk-2", "USER_PW": "u:sk-3"}
+    config = load(tmp_path, text, env)
+    assert "sk-" not in repr(config)
+    assert config.unset_variables(env) == {}
+    assert load(tmp_path, text).unset_variables({}) == {"p": ["KEY", "TEAM", "USER_PW"]}
+    [spec] = config.providers
+    sent = ProviderContext(environ=env).expanded(spec)
+    assert sent.api_key == "sk-1"
+    assert sent.headers == {"x-team": "sk-2", "x-key": "Bearer sk-1", "x-plain": "else"}
+    assert sent.proxy == "http://u:sk-3@proxy:3128"
+    with pytest.raises(ConfigError, match="TEAM is not set"):
+        ProviderContext(environ={"KEY": "k"}).expanded(spec)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks5://u:sk-pw@h:1",
+        "https://u:sk-pw@h:1",
+        "http://u:sk-pw@",
+        "u:sk-pw@h:1",
+        "http://u:sk-pw@h:x",
+        "${P}",
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_refused_and_not_shown(tmp_path: Path, proxy: str) -> None:
+    said = problems(tmp_path, f"[providers.p]\nproxy = '{proxy}'", {"P": "socks5://sk-pw@h"})
+    assert "providers.p.proxy: no URL of an HTTP proxy" in said
+    assert "sk-pw" not in said
+
+
+@pytest.mark.parametrize("value", ["sk-\\r\\nx: y", "sk-\\u0000", "sk-\u20ac", "${V}"])
+def test_a_header_that_cannot_be_sent_is_refused_and_not_shown(tmp_path: Path, value: str) -> None:
+    said = problems(tmp_path, f'[providers.p]\nheaders = {{ x-key = "{value}" }}', {"V": "sk-\n"})
+    assert "providers.p.headers: the value of 'x-key' (not shown)" in said
+    assert "sk-" not in said
+
+
+def test_headers_of_latin_1_and_tabs_pass(tmp_path: Path) -> None:
+    [spec] = load(tmp_path, '[providers.p]\nheaders = { x = "caf\u00e9\\ta" }').providers
+    assert spec.headers == {"x": "caf\u00e9\ta"}

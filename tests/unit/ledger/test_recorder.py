@@ -10,6 +10,7 @@ from trimtab.ledger import Limits, LogWriter, Recorder, reader
 from trimtab.ledger.frames import HEADER_BYTES, FrameEncoder, Header, encode_header
 from trimtab.ledger.join import OPENING_LOST
 from trimtab.ledger.segment import segment_uuid
+from trimtab.storage.sqlite import open_call_store
 from trimtab.testing import FrozenClock
 from trimtab.types import new_id
 from trimtab.types.errors import FolderBusy, StorageError
@@ -638,3 +639,35 @@ def test_drain_ends_in_time_though_the_log_never_does(folder, store, clock, writ
     with Recorder(folder, store, clock=clock) as recorder:
         assert not recorder.drain(limit_s=5).idle
     assert 3 <= len(store.calls) <= 12
+
+
+@pytest.mark.parametrize(
+    "bad", ["01a20634-0000-7000-8000-00000000000g", "ffffffff-ffff-7fff-8fff-ffffffffffff"]
+)
+def test_ids_that_the_real_store_refuses_block_nothing(folder, tmp_path, opened, closed, feedback, bad):
+    calls = open_call_store(tmp_path / "calls")
+    writer = LogWriter(folder, "w")
+    writer.append(opened(bad))
+    writer.append(feedback(bad))
+    [first] = write_calls(writer, opened, closed, 1)
+    writer.append(closed(bad))
+    writer.append(feedback(first))
+    writer.append(closed(bad))  # the second one has lost its opening
+    with Recorder(folder, calls) as recorder:
+        progress = recorder.step()
+        assert (progress.stored, progress.feedback, progress.refused) == (1, 1, 3)
+        assert bad in progress.error
+        writer.append(opened(bad))  # never closed: given up when its writer ends
+        [second] = write_calls(writer, opened, closed, 1)
+        assert recorder.step().stored == 1
+        writer.close()
+        assert sum(recorder.step().refused for _ in range(1)) == 4
+        recorder.step()
+        assert recorder.step().error == ""
+    assert logs(folder) == []
+    assert len(list(folder.glob("*.damaged"))) == 1, "the records must stay on the disk"
+    for call_id, judged in ((first, 1), (second, 0)):
+        call = calls.get(call_id)
+        assert call is not None
+        assert len(call.feedback) == judged
+    calls.close()

@@ -5,12 +5,13 @@ import threading
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from trimtab.storage import CallQuery
 from trimtab.storage.sqlite import open_call_store
 from trimtab.testing.calls import NOON_MS, sample_call, unfinished
-from trimtab.types import FormatTooNew, StorageError, Usage, new_id
+from trimtab.types import FeedbackGiven, FormatTooNew, StorageError, Usage, new_id
 
 DAY_MS = 86_400_000
 DAY_FILE = "calls-20260922.db"
@@ -253,3 +254,54 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file"):
         open_call_store(tmp_path / "file" / "calls")
+
+
+def test_feedback_makes_no_file_for_days_without_calls(tmp_path: Path) -> None:
+    store = open_call_store(tmp_path)
+    call = sample_call()
+    store.insert([call])
+    given = FeedbackGiven(new_id(), call.id, NOON_MS * 1000, "default", "thumbs", 1.0, "", "", "", "", "")
+    strays = [
+        msgspec.structs.replace(given, id=new_id(), call_id=new_id(NOON_MS + days * DAY_MS))
+        for days in (*range(-60, -1), *range(1, 60))
+    ]
+    assert store.insert_feedback([*strays, given]) == 1
+    assert day_files(tmp_path) == [DAY_FILE]
+    judged = store.get(call.id)
+    assert judged is not None
+    assert judged.feedback == (given,)
+    store.close()
+
+
+@pytest.mark.parametrize("began_ms", [NOON_MS, NOON_MS - DAY_MS])
+def test_feedback_on_a_days_first_call_may_come_before_it(tmp_path: Path, began_ms: int) -> None:
+    store = open_call_store(tmp_path)
+    call = sample_call(ms=began_ms)
+    given = FeedbackGiven(new_id(), call.id, NOON_MS * 1000, "default", "thumbs", 1.0, "", "", "", "", "")
+    assert store.insert_feedback([given]) == 1
+    store.insert([call])
+    judged = store.get(call.id)
+    assert judged is not None
+    assert judged.feedback == (given,)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "bad", ["01a20634-0000-7000-8000-00000000000g", "ffffffff-ffff-7fff-8fff-ffffffffffff"]
+)
+def test_feedback_on_what_is_no_call_id_is_a_value_error_and_nothing_is_stored(
+    tmp_path: Path, bad: str
+) -> None:
+    store = open_call_store(tmp_path)
+    call = sample_call()
+    store.insert([call])
+    good = FeedbackGiven(new_id(), call.id, NOON_MS * 1000, "default", "thumbs", 1.0, "", "", "", "", "")
+    with pytest.raises(ValueError, match="UUIDv7"):
+        store.insert_feedback([good, msgspec.structs.replace(good, id=new_id(), call_id=bad)])
+    judged = store.get(call.id)
+    assert judged is not None
+    assert judged.feedback == ()
+    assert store.get(bad) is None
+    with pytest.raises(StorageError, match="UUIDv7"):
+        store.find(CallQuery(before=bad))
+    store.close()

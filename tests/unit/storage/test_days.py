@@ -63,5 +63,5 @@ def test_a_day_that_is_none_is_refused(day: str) -> None:
     ],
 )
 def test_an_id_without_a_day_is_refused(call_id: str) -> None:
-    with pytest.raises(StorageError, match="no UUIDv7"):
+    with pytest.raises(ValueError, match="no UUIDv7"):
         days.id_blob(call_id)

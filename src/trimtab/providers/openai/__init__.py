@@ -26,4 +26,6 @@ def provider(spec: ProviderSpec, context: "ProviderContext") -> "OpenAIProvider"
     """
     from .client import OpenAIProvider
 
-    return OpenAIProvider(context.expanded(spec), context.secret(spec), context.clock, context.max_reply_bytes)
+    return OpenAIProvider(
+        context.expanded(spec), context.secret(spec), context.clock, context.max_reply_bytes
+    )
