@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from trimtab.api import Published
+from trimtab.serve.child.control import ControlRoom, _reload_on_signal
 from trimtab.serve.child.worker import obey, obey_first
 from trimtab.storage.files import FileSnapshotStore, open_snapshot_store
 from trimtab.types import ConfigError, Policy, Snapshot, StorageError
@@ -27,6 +29,9 @@ class Core:
         return self.held.generation if self.held else 0
 
     def compile(self, snapshot: Snapshot) -> Any:
+        if snapshot.policy.payload == "hash":
+            self.refused.append(snapshot.generation)
+            raise RuntimeError("a plugin's factory fails")
         if snapshot.policy.payload == "masked":
             self.refused.append(snapshot.generation)
             raise ConfigError("cannot be obeyed")
@@ -85,6 +90,48 @@ def test_a_first_snapshot_that_cannot_be_obeyed_ends_the_worker(store: FileSnaps
     store.publish(Snapshot(generation=1, policy=Policy(payload="masked")))
     with pytest.raises(ConfigError):
         asyncio.run(obey_first(store, Core(), "worker-1", asyncio.Event()))
+
+
+def test_a_plugin_that_raises_anything_leaves_the_last_good_generation_in_force(
+    store: FileSnapshotStore,
+) -> None:
+    async def main() -> None:
+        core = Core()
+        store.publish(Snapshot(generation=1))
+        assert await obey_first(store, core, "worker-1", asyncio.Event())
+        watching = asyncio.ensure_future(obey(store, core, "worker-1"))
+        store.publish(Snapshot(generation=2, policy=Policy(payload="hash")))
+        await until(lambda: core.refused == [2])
+        assert core.generation == 1
+        store.publish(Snapshot(generation=3))
+        await until(lambda: core.generation == 3 or watching.done())
+        assert core.generation == 3
+        watching.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_reload_that_raises_anything_does_not_end_the_control_process() -> None:
+    class Room:
+        asked = 0
+
+        async def reload(self) -> Published:
+            self.asked += 1
+            if self.asked == 1:
+                raise RuntimeError("a plugin's factory fails")
+            return Published(generation=2, obeyed=True)
+
+    async def main() -> None:
+        room, asked = Room(), asyncio.Event()
+        reloading = asyncio.ensure_future(_reload_on_signal(cast("ControlRoom", room), asked))
+        for number in (1, 2):
+            asked.set()
+            await until(lambda number=number: room.asked == number or reloading.done())
+        assert not reloading.done()
+        assert room.asked == 2
+        reloading.cancel()
+
+    asyncio.run(main())
 
 
 def test_good_generations_are_obeyed_and_bad_ones_leave_the_last_good_in_force(tmp_path: Path) -> None:

@@ -94,9 +94,9 @@ the environment make the provider `openai`; without that too, the own model answ
 
 `${NAME}` in a text is replaced by an environment variable, `${NAME:-default}` by it or the default;
 `$${` is a literal `${`. A provider's `api_key`, `headers` and `proxy` are read from the environment only
-by the process that sends them, so a secret written as `${NAME}` is stored nowhere. An unknown key, a wrong type or a name that
-leads nowhere is an error that names the key, and a running gateway keeps its last good configuration.
-`trimtab config check` says whether a file is sound.
+by the process that sends them, so a secret written as `${NAME}` is stored nowhere. An unknown key, a
+wrong type or a name that leads nowhere is an error that names the key, and a running gateway keeps its
+last good configuration. `trimtab config check` says whether a file is sound.
 
 Changes take effect when `trimtab up` gets a SIGHUP, without a restart, except `host`, `port`,
 `workers`, `backpressure`, `idle_timeout_s`, `drain_s`, `[data] dir` and `durability`, and `[own]`:

@@ -149,7 +149,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
         ("[providers.p]\nbase_url = 'socks5://h:1'", "providers.p.base_url: no URL"),
         ("[providers.p]\nheaders = { 'A b' = 'x' }", "providers.p.headers: 'A b' is no header's name"),
         ("[providers.p]\nheaders = { '' = 'x' }", "providers.p.headers: '' is no header's name"),
-        ("[providers.p]\nheaders = { a = '${B${' }", "is no reference"),
+        ("[providers.p]\nheaders = { a = '${a b}' }", "is no reference"),
         ("[providers.p]\nproxy = '${a b}'", "providers.p.proxy: ${a b} is no reference"),
         ("[providers.p]\nmodels = 'm'", "providers.p.models = 'm': expected a list of texts"),
         ("[providers.p]\ndeadlines = { idle = 1 }", "providers.p.deadlines.idle: unknown key"),

@@ -191,7 +191,7 @@ def test_a_bad_call_in_a_batch_leaves_nothing_behind(tmp_path: Path) -> None:
     bad = sample_call(cost_nusd=1 << 70)
     with pytest.raises(OverflowError):
         store.insert([sample_call(), bad])
-    with pytest.raises(StorageError):
+    with pytest.raises(ValueError, match="UUIDv7"):
         store.insert([sample_call(), sample_call(id="no id")])
     assert store.count() == 1
     assert store.rollup("hour_model") == store.recount("hour_model")

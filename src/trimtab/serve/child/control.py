@@ -82,13 +82,12 @@ async def _reload_on_signal(room: "ControlRoom", asked: asyncio.Event) -> None:
     while True:
         await asked.wait()
         asked.clear()
-        try:
-            published = await room.reload()
-        except TrimtabError as error:
-            log.error("the configuration is refused, what was in force stays: %s", error)
-        except Exception:
-            # A plugin's factory may raise anything; a reload that fails must not end this process.
-            log.exception("the configuration cannot be used, what was in force stays")
+        # A plugin's factory may raise anything, and a reload that fails must not end this process.
+        [published] = await asyncio.gather(room.reload(), return_exceptions=True)
+        if isinstance(published, TrimtabError):
+            log.error("the configuration is refused, what was in force stays: %s", published)
+        elif isinstance(published, BaseException):
+            log.error("the configuration cannot be used, what was in force stays", exc_info=published)
         else:
             for note in published.notes:
                 log.warning("%s", note)

@@ -130,8 +130,8 @@ async def obey(snapshots: SnapshotStore, core: Obedient, name: str) -> None:
             log.error(
                 "generation %d cannot be obeyed, %d stays in force: %s", refused, core.generation, error
             )
-        except Exception:
-            # A plugin's factory may raise anything; a snapshot that it cannot use must not end the calls here.
+        except Exception:  # noqa: BLE001 - a plugin's factory may raise anything
+            # A snapshot that cannot be used must not end the calls here.
             log.exception("generation %d cannot be obeyed, %d stays in force", refused, core.generation)
             await asyncio.sleep(1.0)
 

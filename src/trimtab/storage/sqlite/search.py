@@ -5,9 +5,9 @@
 from typing import Any, NamedTuple
 
 from trimtab.storage.days import MS_PER_DAY, id_blob, id_ms, place_floor, place_of
-from trimtab.types import StorageError
 from trimtab.storage.ports import CallQuery
 from trimtab.storage.words import match_expression
+from trimtab.types import StorageError
 
 from .rows import COLUMNS
 from .schema import INDEXED, index_name
