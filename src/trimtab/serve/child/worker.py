@@ -44,6 +44,7 @@ class Obedient(Protocol):
 def run_worker(options: ChildOptions, line: LifeLine) -> int:
     """Serve until SIGTERM, then finish open calls; return the exit status."""
     platform.raise_open_files()
+    platform.schedule_in_batches()
     return run_async(lambda: _work(options, line))
 
 
