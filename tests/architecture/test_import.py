@@ -47,7 +47,7 @@ def test_importing_costs_little_cpu():
 def test_importing_the_client_loads_no_server(root):
     program = (
         "import sys; from trimtab import Client; "
-        "heavy = ('granian', 'starlette', 'apsw', 'cyclopts', 'rich', 'numpy'); "
+        "heavy = ('uvloop', 'starlette', 'apsw', 'cyclopts', 'rich', 'numpy'); "
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -29,7 +29,7 @@ def test_a_listing_in_a_pipe_loads_neither_rich_nor_a_provider(place):
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert not {"rich", "rich.console", "pyreqwest", "granian", "starlette", "numpy"} & set(loaded)
+    assert not {"rich", "rich.console", "pyreqwest", "httptools", "starlette", "numpy"} & set(loaded)
 
 
 def test_help_names_every_command(run):

@@ -16,7 +16,7 @@ WAL_FIX = (3, 51, 3)
 sqlite.org/wal.html."""
 
 WHEELS = (
-    ("granian", "granian"),
+    ("httptools", "httptools"),
     ("uvloop", "uvloop"),
     ("msgspec", "msgspec"),
     ("apsw", "apsw"),

@@ -15,7 +15,7 @@ from trimtab.storage import SnapshotStore
 from trimtab.types import Snapshot, StorageError, SystemClock, TrimtabError
 
 from .life import LifeLine
-from .server import REQUEST_CORO, run_async, serve
+from .server import http_server, run_async
 
 _LOOK_S = 0.05
 """How often to look for a new generation: the status of one file, 2 µs."""
@@ -141,27 +141,18 @@ async def serve_and_drain(
     app: Callable[..., Awaitable[None]], options: ChildOptions, stop: asyncio.Event
 ) -> None:
     """Serve until `stop`, then until all open calls are answered, at most `drain_s`; cut the rest."""
-    before = asyncio.all_tasks()
-    serving = asyncio.get_running_loop().create_task(serve(app, options.listener, options.gateway, stop))
+    server = http_server(app, options.gateway)
+    serving = asyncio.get_running_loop().create_task(server.run(options.listener, stop))
     waiting = asyncio.get_running_loop().create_task(stop.wait())
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     done, _ = await asyncio.wait((serving,), timeout=options.gateway.drain_s)
     if not done:
         log.warning("calls still open after %g s are cut", options.gateway.drain_s)
-        await _cut(serving, before)
+        server.cut()
+        done, _ = await asyncio.wait((serving,), timeout=_CUT_S)
+    if not done:
+        serving.cancel()
+        await asyncio.wait((serving,), timeout=_CUT_S)
     elif not serving.cancelled() and (error := serving.exception()) is not None:
         raise error
-
-
-async def _cut(serving: asyncio.Task[None], before: set[asyncio.Task[Any]]) -> None:
-    """Cancel the open calls, which lets the server end in order; cancel the server where it does not."""
-    for task in asyncio.all_tasks() - before:
-        if getattr(task.get_coro(), "__name__", "") == REQUEST_CORO:
-            task.cancel()
-    done, _ = await asyncio.wait((serving,), timeout=_CUT_S)
-    if not done:
-        left = asyncio.all_tasks() - before
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=_CUT_S)
