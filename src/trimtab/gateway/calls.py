@@ -77,10 +77,15 @@ class Calls:
 
 async def _stream(call: LiveCall, send: Send) -> None:
     call.streaming = True
-    await send({"type": "http.response.start", "status": 200, "headers": [_SSE, _NO_CACHE, *_headers(call)]})
-    async for data in call.chunks():
-        await send({"type": "http.response.body", "body": data, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    try:
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [_SSE, _NO_CACHE, *_headers(call)]}
+        )
+        async for data in call.chunks():
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    except OSError as error:  # how a server says that nobody is there any more (ASGI, `send`)
+        raise ClientGone("the client closed its connection before the answer was complete") from error
 
 
 def _headers(call: LiveCall) -> Headers:

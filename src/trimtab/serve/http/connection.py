@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
@@ -13,7 +13,7 @@ from .limits import HEAD_BYTES, HEADERS, LINGER_S, UNREAD_BYTES, UNSENT_BYTES
 if TYPE_CHECKING:
     from .server import HttpServer
 
-_ASGI = {"version": "3.0", "spec_version": "2.5"}
+_ASGI: Final = {"version": "3.0", "spec_version": "2.5"}
 
 
 class _Refused(Exception):

@@ -8,8 +8,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from trimtab.types.errors import ClientGone
-
 from .head import CONTINUE, NO_BODY, encode_head, refusal
 from .limits import UNREAD_BYTES
 
@@ -28,7 +26,7 @@ _DISCONNECT = "http.disconnect"
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
-class Gone(ClientGone, OSError):
+class Gone(OSError):
     """Raised by `send` where nobody is there any more: an OSError, as ASGI asks for."""
 
 
@@ -81,8 +79,8 @@ class Exchange:
         """Run the application, and see to it that the reply ends as what it is."""
         try:
             await app(self.scope, self.receive, self.send)
-        except ClientGone:
-            pass
+        except Gone:
+            pass  # whoever asked is not there to be told
         except asyncio.CancelledError:
             self.keep_alive = False  # cut at the end of a drain; the reply stays as far as it came
         except Exception:  # noqa: BLE001 - whatever an application raises, the server goes on
