@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from trimtab.storage.ports import Move
+from trimtab.storage.app_port import Move
 from trimtab.types import Clock, KeySpec, Project, Release, RouteSpec, StorageError, WeightedRelease
 
 from .connection import connect, create_file, make_folder, storage_errors, transaction
