@@ -6,6 +6,19 @@ Never decides what to keep: policy comes from the caller. Backends do not know e
 Entry: the ports `CallStore`, `AppStore`, `SnapshotStore`; backends are picked by `serve` alone.
 """
 
-from .ports import AppStore, CallQuery, CallStore, Cube, Move, RollupRow, SnapshotStore
+from .app_port import AppStore, Move
+from .atomic import write_atomically
+from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, SnapshotStore
 
-__all__ = ["AppStore", "CallQuery", "CallStore", "Cube", "Move", "RollupRow", "SnapshotStore"]
+__all__ = [
+    "AppStore",
+    "CallQuery",
+    "CallStore",
+    "Cube",
+    "Erasure",
+    "Move",
+    "RollupRow",
+    "SessionRow",
+    "SnapshotStore",
+    "write_atomically",
+]

@@ -1,26 +1,18 @@
-"""The storage ports. What satisfies them, and passes `testing`'s conformance kits, is a backend."""
+"""The ports of calls and of the snapshot. What passes `testing`'s conformance kits for them is a backend."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
-from trimtab.types import (
-    Call,
-    CallState,
-    FeedbackGiven,
-    KeySpec,
-    Project,
-    Purpose,
-    Release,
-    RouteSpec,
-    Snapshot,
-)
+from trimtab.types import Call, CallState, FeedbackGiven, Purpose, Snapshot
 
-Cube = Literal["hour_model", "hour_prompt", "day_user"]
-"""The rollups kept: (hour, project, model), (hour, project, prompt, version), (day, project, user).
+Cube = Literal["hour_model", "hour_prompt", "day_user", "minute_project"]
+"""The rollups kept: (hour, project, model), (hour, project, prompt, version), (day, project, user) and
+(minute, project).
 
-Calls without a prompt or without a user have no cell in the second or the third.
+Calls without a prompt or without a user have no cell in the second or the third. Days stored before the fourth
+existed have none of it.
 """
 
 
@@ -58,9 +50,9 @@ class RollupRow(msgspec.Struct, frozen=True, kw_only=True):
 
     cube: Cube
     start_us: int
-    """Start of the hour or day, UTC."""
+    """Start of the minute, hour or day, UTC."""
     key: tuple[str, ...]
-    """(project, model), (project, prompt, version) or (project, user)."""
+    """(project, model), (project, prompt, version), (project, user) or (project,)."""
     calls: int
     errors: int
     unfinished: int
@@ -71,6 +63,30 @@ class RollupRow(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     latency: bytes
     """A packed `stats.LogHistogram` of milliseconds."""
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One session of an application's user, as far as its latest calls tell."""
+
+    session: str
+    project: str
+    user: str
+    calls: int
+    """Of those looked at: `sessions` says how many that are."""
+    errors: int
+    cost_nusd: int
+    first_us: int
+    last_us: int
+    last_call: str
+    """Id of the newest call."""
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose calls to erase; all fields that are given must match, and one of user and session must be given."""
+
+    project: str = ""
+    user: str = ""
+    session: str = ""
 
 
 class CallStore(Protocol):
@@ -141,90 +157,45 @@ class CallStore(Protocol):
         """Delete whole days before `day` (YYYYMMDD); return the files removed."""
         ...
 
-    def close(self) -> None:
-        """Release files. Further calls are errors."""
-        ...
+    def sessions(self, *, project: str = "", before: str = "", limit: int = 50) -> list[SessionRow]:
+        """Return the sessions of the newest calls that have one, newest first; of each page none is on another.
 
-
-class Move(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a route's history: which releases a channel pointed at, since when, by whom, why."""
-
-    id: str
-    at_us: int
-    project: str
-    route: str
-    channel: str
-    releases: tuple[tuple[str, int], ...]
-    """(release id, weight)."""
-    author: str
-    reason: str
-
-
-class AppStore(Protocol):
-    """What is configured at run time. One process writes: control, or a command holding the data folder."""
-
-    def projects(self) -> list[Project]:
-        """Return all projects; `default` is always there."""
-        ...
-
-    def put_project(self, project: Project) -> None:
-        """Create or replace a project."""
-        ...
-
-    def keys(self) -> list[KeySpec]:
-        """Return all keys that are not revoked."""
-        ...
-
-    def add_key(self, key: KeySpec) -> None:
-        """Store a key.
-
-        Raises:
-            StorageError: the id or hash is taken.
+        `before` is the `last_call` of the last page's last row.
+        Looks at the newest 5,000 such calls before `before` (a call id) at most: cost is bounded, and the sums
+        are over those looked at.
         """
         ...
 
-    def revoke_key(self, key_id: str) -> bool:
-        """Revoke a key; False where there is none of that id."""
+    def find_response(self, response_id: str) -> str | None:
+        """Return the newest call whose provider's response id this is, or None."""
         ...
 
-    def put_release(self, release: Release) -> str:
-        """Store a release under its content id (idempotent) and return the id."""
-        ...
+    def erase(self, what: Erasure) -> list[str]:
+        """Delete the calls of a user or session with payload, words, tags and feedback; return their ids.
 
-    def release(self, release_id: str) -> Release | None:
-        """Return a release, or None."""
-        ...
-
-    def routes(self) -> list[RouteSpec]:
-        """Return the routes as they point now."""
-        ...
-
-    def move(self, move: Move) -> None:
-        """Append a move and make it current, in one transaction. A move to no release ends the channel.
+        Feedback that the user gave on others' calls goes too.
+        The rollups are corrected, freed pages are overwritten (secure_delete) and the write-ahead log emptied, so
+        that no byte of it is left in the store's files.
 
         Raises:
-            StorageError: a release is not stored, or the move's id is taken.
+            ValueError: neither user nor session is given.
         """
         ...
 
-    def moves(self, project: str, route: str) -> list[Move]:
-        """Return a route's history, oldest first."""
+    def erase_project(self, project: str) -> int:
+        """Delete all calls of a project, as `erase` does; return how many."""
         ...
 
-    def setting(self, name: str) -> str | None:
-        """Return a stored setting, or None."""
+    def expire(self, before: Mapping[str, str]) -> int:
+        """Delete the calls of projects on days before one (project → YYYYMMDD), as `erase` does; return how many."""
         ...
 
-    def put_setting(self, name: str, value: str) -> None:
-        """Store a setting."""
-        ...
-
-    def next_generation(self) -> int:
-        """Return a number greater than every one before it, for good."""
+    def disk_bytes(self) -> dict[str, int]:
+        """Return the bytes on disk of each day (YYYYMMDD), all its files together."""
         ...
 
     def close(self) -> None:
-        """Release the file."""
+        """Release files. Further calls are errors."""
         ...
 
 

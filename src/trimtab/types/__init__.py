@@ -75,6 +75,17 @@ from .events import (
 from .exchange import Completion, Deadlines, Generate, Provider, Reply, ReplyHead, Request
 from .ids import IdSource, id_floor, id_time_us, new_id
 from .money import charge_nusd, format_usd, price_nusd
+from .people import (
+    ROLES,
+    Actor,
+    AuditEntry,
+    LoginSession,
+    Role,
+    SavedView,
+    SettingChange,
+    StoredProvider,
+    User,
+)
 from .release import Epoch, Project, Release
 from .snapshot import (
     SNAPSHOT_FORMAT,
@@ -91,9 +102,12 @@ from .usage import Usage
 
 __all__ = [
     "CONTENT_EVENTS",
+    "ROLES",
     "SNAPSHOT_FORMAT",
+    "Actor",
     "AmbiguousModel",
     "Attempt",
+    "AuditEntry",
     "Call",
     "CallKind",
     "CallState",
@@ -124,6 +138,7 @@ __all__ = [
     "IdleTimeout",
     "KeySpec",
     "LedgerUnavailable",
+    "LoginSession",
     "MalformedReply",
     "MethodNotAllowed",
     "ModelNotFound",
@@ -153,10 +168,14 @@ __all__ = [
     "ReplyTooLarge",
     "Request",
     "RetryPolicy",
+    "Role",
     "RouteSpec",
+    "SavedView",
+    "SettingChange",
     "Snapshot",
     "Started",
     "StorageError",
+    "StoredProvider",
     "StreamCut",
     "StreamError",
     "SystemClock",
@@ -169,6 +188,7 @@ __all__ = [
     "Unauthenticated",
     "Usage",
     "UsageReport",
+    "User",
     "WeightedRelease",
     "WrongMediaType",
     "all_errors",

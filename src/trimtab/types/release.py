@@ -53,3 +53,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "default"
     payload: str = "full"
     """The project's payload policy; see `PayloadPolicy`."""
+    title: str = ""
+    """What people call it; empty: its name."""
+    retention_days: int = 0
+    """Days that its calls are kept; 0: as long as the installation keeps calls."""
+    created_us: int = 0
