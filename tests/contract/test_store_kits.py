@@ -55,6 +55,20 @@ def quietly(inner: Callable[..., None], snapshot: Snapshot) -> None:
         inner(snapshot)
 
 
+def exact_name(inner: Callable[..., Any], name: str) -> Any:
+    user = inner(name)
+    return user if user and user.name == name else None
+
+
+def always_admin(inner: Callable[..., Any], *args: Any) -> Any:
+    found = inner(*args)
+    return found and msgspec.structs.replace(found, role="admin")
+
+
+def noun_as_prefix(inner: Callable[..., Any], *, action: str = "", **query: Any) -> Any:
+    return inner(action="" if action == "key." else action, **query)
+
+
 CALL_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
     "loses calls": {"insert": half},
     "counts duplicates as new": {"insert": lambda inner, calls: inner(calls) or len(calls)},
@@ -89,6 +103,17 @@ APP_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
     "forgets settings": {"put_setting": lambda _inner, *_: None},
     "names releases otherwise": {"put_release": lambda inner, release: inner(release)[::-1]},
     "loses routes": {"routes": lambda _inner: []},
+    "knows names by their case": {"user": exact_name},
+    "keeps sign-ins for ever": {"login": lambda inner, token, _now: inner(token, 0)},
+    "ignores a changed role": {"login": always_admin},
+    "keeps sign-ins of others": {"end_logins_of": lambda _inner, _user: 2},
+    "lists the oldest entries first": {"audit": lambda inner, **q: inner(**q)[::-1]},
+    "takes a noun for a prefix": {"audit": noun_as_prefix},
+    "forgets to page the audit log": {"audit": lambda inner, before="", **q: inner(**q)},
+    "loses settings' history": {"setting_changes": lambda inner, **q: inner(**q)[:1]},
+    "keeps removed providers": {"remove_provider": lambda _inner, name: False},
+    "keeps removed projects": {"remove_project": lambda _inner, name: name == "acme"},
+    "keeps removed views": {"remove_view": lambda _inner, _id: True},
 }  # fmt: skip
 
 SNAPSHOT_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {

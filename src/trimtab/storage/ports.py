@@ -1,4 +1,4 @@
-"""The ports of calls and of the snapshot. What satisfies them, and passes `testing`'s conformance kits, is a backend."""
+"""The ports of calls and of the snapshot. What passes `testing`'s conformance kits for them is a backend."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
