@@ -9,6 +9,7 @@ from trimtab.storage import CallQuery, CallStore, Cube, RollupRow
 from trimtab.testing.calls import NOON_MS, sample_call, unfinished
 from trimtab.types import Call, FeedbackGiven, id_time_us, new_id
 
+from .erasing import check_disk_bytes, check_erasing, check_responses, check_sessions
 from .refusal import refuses
 
 
@@ -30,6 +31,11 @@ def check_call_store(make: Callable[[], CallStore]) -> None:
     _check_words(store)
     _check_feedback(store, calls[7])
     _check_rollups(store)
+    check_responses(store)
+    check_sessions(store)
+    check_erasing(store)
+    check_disk_bytes(store, {"20260921", "20260922", "20260923"})
+    _check_rollups(store)
     stored = store.count()
     store.flush()
     store.close()
@@ -39,6 +45,8 @@ def check_call_store(make: Callable[[], CallStore]) -> None:
     assert store.insert(calls) == 0, "calls that are stored already must not count as new after opening again"
     _check_rollups(store)
     assert store.drop_before("20260922"), "drop_before must name what it removed"
+    check_disk_bytes(store, {"20260922", "20260923"})
+    assert "20260921" not in store.disk_bytes(), "a dropped day must take no space"
     times = [id_time_us(call.id) for call in store.find(CallQuery(limit=10_000))]
     midnight_us = 1_790_035_200_000_000
     assert 0 < len(times) < stored, "drop_before must keep the day it names, and those after"
@@ -216,7 +224,7 @@ def _check_rollups(store: CallStore) -> None:
         assert rows == sorted(rows, key=lambda row: (row.start_us, row.key)), (
             f"{cube} must be in order of time"
         )
-        if cube == "hour_model":
+        if cube in ("hour_model", "minute_project"):
             assert sum(row.calls for row in rows) == len(live), "only and all live calls must count"
             cost = sum(call.closed.cost_nusd for call in live if call.closed)
             assert sum(row.cost_nusd for row in rows) == cost, "the rollup's cost must be the calls' cost"

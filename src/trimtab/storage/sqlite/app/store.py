@@ -49,7 +49,6 @@ class SqliteAppStore:
             with storage_errors(path):
                 self._connection.pragma("foreign_keys", 1)
                 self._connection.pragma("recursive_triggers", 1)  # a REPLACE is a DELETE to triggers too
-                self._connection.pragma("secure_delete", 1)  # hashes and sealed keys that were removed
             migrate(self._connection, path, MIGRATIONS, clock)
         except BaseException:
             self._connection.close()
