@@ -41,7 +41,9 @@ def load_seal(path: Path) -> Seal:
     except binascii.Error:
         key = b""
     if len(key) != SEAL_KEY_BYTES:
-        raise ConfigError(f"{path} is damaged; bring it back from a backup, or remove it and enter the keys again")
+        raise ConfigError(
+            f"{path} is damaged; bring it back from a backup, or remove it and enter the keys again"
+        )
     return Seal(key)
 
 
@@ -68,7 +70,9 @@ def make_seal(path: Path) -> Seal:
                 os.link(draft, path)
             draft.unlink()
     except OSError as error:
-        raise StorageError(f"{path} cannot be made: {error.strerror}; mend the data folder's rights") from error
+        raise StorageError(
+            f"{path} cannot be made: {error.strerror}; mend the data folder's rights"
+        ) from error
     return load_seal(path)
 
 

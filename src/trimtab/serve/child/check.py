@@ -42,9 +42,7 @@ def _compile(snapshot: Snapshot, run_dir: Path, unseal: Unseal, made: list[Provi
     from trimtab.pipeline import State
     from trimtab.providers import make_provider
 
-    context = ProviderContext(
-        run_dir=run_dir, max_reply_bytes=snapshot.policy.max_reply_bytes, unseal=unseal
-    )
+    context = ProviderContext(run_dir=run_dir, max_reply_bytes=snapshot.policy.max_reply_bytes, unseal=unseal)
 
     def make(spec: ProviderSpec) -> Provider:
         try:

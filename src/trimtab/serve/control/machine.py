@@ -103,7 +103,7 @@ def _used(root: os.PathLike[str]) -> int:
     for folder, _, names in os.walk(root):
         for name in names:
             try:
-                total += os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH116, PTH118 - thousands of files
+                total += os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH118 - thousands of files
             except OSError:
                 continue
     return total

@@ -190,7 +190,11 @@ class Objects(Keys, Projects, Providers, Settings, Views):
 def differences(old: object | None, new: object, fields: tuple[str, ...]) -> dict[str, object]:
     """Return which fields changed, as `{field: [before, after]}`."""
     before = {field: None if old is None else getattr(old, field) for field in fields}
-    return {field: [before[field], getattr(new, field)] for field in fields if before[field] != getattr(new, field)}
+    return {
+        field: [before[field], getattr(new, field)]
+        for field in fields
+        if before[field] != getattr(new, field)
+    }
 
 
 def check_text(param: str, text: str, longest: int) -> None:

@@ -131,9 +131,7 @@ class People:
                 if hashed is not None or new.disabled:
                     app.end_logins_of(new.name)
 
-            await self._room.do(
-                actor, Deed(action="user.change", object=old.name, detail=detail), change
-            )
+            await self._room.do(actor, Deed(action="user.change", object=old.name, detail=detail), change)
         return _blank(new)
 
     async def remove_user(self, actor: Actor, name: str) -> None:
@@ -169,7 +167,9 @@ class People:
             user = await self._room.stores.app(lambda app: app.user(name))
         if user is None or not fits or user.disabled or user.password != kept:
             # What was typed as a name may be a password, so only known names are noted.
-            known = Actor(name=user.name if user else "", role=user.role if user else "viewer", address=address)
+            known = Actor(
+                name=user.name if user else "", role=user.role if user else "viewer", address=address
+            )
             deed = Deed(action="session.open", object=known.name or "(unknown name)")
             await self._room.note(known, deed, refused=True)
             raise Unauthenticated(_WRONG, param="password")

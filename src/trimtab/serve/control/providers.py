@@ -89,15 +89,16 @@ class Providers:
 
     async def put_provider(self, actor: Actor, spec: ProviderSpec, *, api_key: str | None) -> Published:
         """See `api.Objects.put_provider`. Only an admin may give a key."""
-        if api_key is not None and not permits(actor.role, "admin"):
-            await self._room.note(actor, Deed(action="provider.rotate", object=spec.name), refused=True)
-            raise Forbidden("only an admin may enter a provider's key")
+        if api_key is not None:
+            await self._admins_only(actor, spec.name)
         check_spec(spec)
         check_key(api_key)
         self._refuse_the_files(spec.name)
         await self._check_address(spec)
         async with self._room.changing:
-            held = {found.spec.name: found for found in await self._room.stores.app(lambda app: app.providers())}
+            held = {
+                found.spec.name: found for found in await self._room.stores.app(lambda app: app.providers())
+            }
             old = held.get(spec.name)
             if old is None and len(held) >= _MOST_PROVIDERS:
                 raise CallerError(f"there are {_MOST_PROVIDERS} providers already; remove some")
@@ -110,6 +111,29 @@ class Providers:
             )
             generation = await self._room.change(actor, deed, lambda app: app.put_provider(new))
         return await self._room.wait_for(generation)
+
+    async def rotate_key(self, actor: Actor, name: str, api_key: str) -> Published:
+        """See `api.Objects.rotate_key`."""
+        await self._admins_only(actor, name)
+        check_key(api_key)
+        self._refuse_the_files(name)
+        async with self._room.changing:
+            held = {
+                found.spec.name: found for found in await self._room.stores.app(lambda app: app.providers())
+            }
+            if name not in held:
+                raise _unknown(name)
+            new = self._sealed(held[name].spec, held[name], api_key)
+            await self._check_obeyed(new.spec)
+            detail = {"api_key": "set" if api_key else "removed"}
+            deed = Deed(action="provider.rotate", object=name, detail=detail)
+            generation = await self._room.change(actor, deed, lambda app: app.put_provider(new))
+        return await self._room.wait_for(generation)
+
+    async def _admins_only(self, actor: Actor, name: str) -> None:
+        if not permits(actor.role, "admin"):
+            await self._room.note(actor, Deed(action="provider.rotate", object=name), refused=True)
+            raise Forbidden("only an admin may enter a provider's key")
 
     async def remove_provider(self, actor: Actor, name: str) -> Published:
         """See `api.Objects.remove_provider`."""
@@ -290,7 +314,9 @@ def check_spec(spec: ProviderSpec) -> None:
                 f"{field} can be set in the configuration file only; declare this provider in trimtab.toml",
                 param=field,
             )
-    if len(spec.models) > _MOST_MODELS or any(not 0 < len(m) <= 200 or not m.isprintable() for m in spec.models):
+    if len(spec.models) > _MOST_MODELS or any(
+        not 0 < len(m) <= 200 or not m.isprintable() for m in spec.models
+    ):
         raise CallerError(
             f"models: at most {_MOST_MODELS} names of 1 to 200 printable characters", param="models"
         )

@@ -158,13 +158,21 @@ class Room:
             return False
         return True
 
+    async def check_provider(self, spec: ProviderSpec) -> None:
+        """Could a worker make this provider?
+
+        Raises:
+            ConfigError: it could not.
+        """
+        alone = Snapshot(generation=0, providers=(spec,), policy=self.base.policy)
+        await check_snapshot(alone, self.layout.run, self.seal.open)
+
     async def _problem(self, spec: ProviderSpec) -> str:
         judged = self._judged.get(spec.name)
         if judged is None or judged[0] != spec:
             problem = ""
             try:
-                alone = Snapshot(generation=0, providers=(spec,), policy=self.base.policy)
-                await check_snapshot(alone, self.layout.run, self.seal.open)
+                await self.check_provider(spec)
             except ConfigError as error:
                 problem = error.message
                 log.error("provider %r is left out: %s", spec.name, problem)

@@ -46,9 +46,7 @@ class Settings:
                 before=stored.get(name, ""),
                 after=after,
             )
-            deed = Deed(
-                action="setting.change", object=name, detail={"value": [change.before, change.after]}
-            )
+            deed = Deed(action="setting.change", object=name, detail={"value": [change.before, change.after]})
             generation = await self._room.change(actor, deed, lambda app: app.change_setting(change))
         return await self._room.wait_for(generation)
 
