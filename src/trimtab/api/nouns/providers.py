@@ -12,6 +12,8 @@ from trimtab.api.replies import actor_of, control_of, read_json, reply
 from trimtab.api.table import Route
 from trimtab.types import Deadlines, ProviderSpec
 
+Key = Annotated[str, Meta(max_length=4096, description="The key itself; empty: it needs none.")]
+
 
 class ProviderFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What can be said of a provider at run time; what is left out goes back to its default."""
@@ -23,16 +25,14 @@ class ProviderFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_connections: Annotated[int, Meta(ge=1, le=10_000)] = 1000
     deadlines: Deadlines | None = None
     options: dict[str, Any] = {}
-    api_key: Annotated[
-        str | None,
-        Meta(max_length=4096, description="The key itself, by an admin; null: the present one stays."),
-    ] = None
+    api_key: Key | None = None
+    """By an admin only; null: the present one stays."""
 
 
 class NewKeyOfProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A provider's new key."""
 
-    api_key: Annotated[str, Meta(max_length=4096, description="The key itself; empty: it needs none.")]
+    api_key: Key
 
 
 class ProviderList(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from trimtab.serve.log import log
 from trimtab.serve.runfile import read_processes
 from trimtab.types import Actor, Snapshot, TrimtabError
 
+from .backup import DEED, copy_all, prepare
 from .room import Deed, Room
 
 SYSTEM = Actor(name="system", role="admin")
@@ -67,6 +68,16 @@ class Machine:
     async def snapshot(self) -> Snapshot:
         """See `api.Machine.snapshot`."""
         return await self._room.stores.app(lambda _: self._room.stores.snapshots.load())
+
+    async def back_up(self, actor: Actor, target: str) -> dict[str, Any]:
+        """See `api.Machine.back_up`."""
+        layout = self._room.layout
+        folder = await asyncio.to_thread(prepare, target, layout)
+        # The day files are big, and read by a connection of their own: searches go on meanwhile.
+        made = await self._room.stores.beside(lambda app: copy_all(layout, app, folder))
+        detail = {"target": str(folder), "bytes": made["bytes"]}
+        await self._room.note(actor, Deed(action=DEED, object=folder.name, detail=detail))
+        return made
 
     async def reload(self, actor: Actor) -> Published:
         """See `api.Machine.reload`."""

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from trimtab.storage.ports import CallStore
     from trimtab.types import Clock
 
-__all__ = ["open_app_store", "open_call_store"]
+__all__ = ["back_up_calls", "open_app_store", "open_call_store"]
+
+
+def back_up_calls(folder: Path, target: Path) -> list[Path]:
+    """Copy the day files of a folder, while they are written to, into another that is there; return the copies.
+
+    Each is copied as it stands at one moment. What is stored meanwhile may be missing: copy the append log first.
+
+    Raises:
+        StorageError: a file cannot be read or written.
+    """
+    from .backup import back_up_calls as back_up
+
+    return back_up(folder, target)
 
 
 def open_call_store(
