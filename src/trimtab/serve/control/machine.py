@@ -3,15 +3,18 @@
 import asyncio
 import os
 import shutil
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from trimtab.api import Published
 from trimtab.ledger import read_all
+from trimtab.serve.data import back_up
 from trimtab.serve.log import log
 from trimtab.serve.runfile import read_processes
-from trimtab.types import Actor, Snapshot, TrimtabError
+from trimtab.types import Actor, CallerError, Snapshot, TrimtabError
 
-from .backup import DEED, copy_all, prepare
 from .room import Deed, Room
 
 SYSTEM = Actor(name="system", role="admin")
@@ -70,14 +73,13 @@ class Machine:
         return await self._room.stores.app(lambda _: self._room.stores.snapshots.load())
 
     async def back_up(self, actor: Actor, target: str) -> dict[str, Any]:
-        """See `api.Machine.back_up`."""
-        layout = self._room.layout
-        folder = await asyncio.to_thread(prepare, target, layout)
-        # The day files are big, and read by a connection of their own: searches go on meanwhile.
-        made = await self._room.stores.beside(lambda app: copy_all(layout, app, folder))
-        detail = {"target": str(folder), "bytes": made["bytes"]}
-        await self._room.note(actor, Deed(action=DEED, object=folder.name, detail=detail))
-        return made
+        """See `api.Machine.back_up`. Without `secret.key`: providers' keys in it do not open elsewhere."""
+        folder = Path(target)
+        if not folder.is_absolute() or "\0" in target:
+            raise CallerError(f"target {target[:200]!r} is no absolute path", param="target")
+        deed = Deed(action="backup.make", object=folder.name, detail={"target": target})
+        await self._room.note(actor, deed)
+        return msgspec.structs.asdict(await asyncio.to_thread(back_up, self._room.layout, folder))
 
     async def reload(self, actor: Actor) -> Published:
         """See `api.Machine.reload`."""

@@ -8,10 +8,10 @@ import msgspec
 
 from trimtab.api import Erased
 from trimtab.ledger import Durability, LogWriter
+from trimtab.serve.data import known_backups
 from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
 from trimtab.types import Actor, Call, CallerError, FeedbackGiven, NotFound, new_id
 
-from .backup import known_backups
 from .erase import erase
 from .room import Deed, Room
 
@@ -112,5 +112,5 @@ class Records:
         result = await erase(self._room.layout, what)
         found = {"calls": result.calls, "log_records": result.log_records}
         await self._room.note(actor, Deed(action="call.erased", object="calls", detail=dict(found)))
-        backups = await self._room.stores.app(known_backups)
+        backups = await asyncio.to_thread(known_backups, self._room.layout)
         return Erased(backups=(*backups, *result.unreadable), **found)

@@ -44,10 +44,6 @@ class Stores:
         """Do something with the app store, and the snapshots, on their thread."""
         return await asyncio.get_running_loop().run_in_executor(self._app_thread, work, self._app)
 
-    async def beside(self, work: Callable[[AppStore], _T]) -> _T:
-        """Do something long, on any thread: the app store may be shared, and is held only while it is used."""
-        return await asyncio.to_thread(work, self._app)
-
     async def calls(self, work: Callable[[CallStore], _T]) -> _T:
         """Do something with the call store, on its thread."""
         return await asyncio.get_running_loop().run_in_executor(self._calls_thread, work, self._calls)
