@@ -1,5 +1,6 @@
 """The kit for `AppStore`."""
 
+import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -44,6 +45,7 @@ def check_app_store(make: Callable[[], AppStore]) -> None:
     store.put_setting("theme", "dark")
     store.put_setting("theme", "light")
     _check_settings(store)
+    _check_together(store)
     _check_providers(store)
     check_people(store)
     generations = [store.next_generation() for _ in range(3)]
@@ -81,6 +83,19 @@ def _check_settings(store: AppStore) -> None:
     assert store.settings() == {"theme": "light", "zoom": "3"}, "settings must give what is stored, all of it"
     assert store.setting_changes() == changes[::-1], "the settings' history must come newest first"
     assert store.setting_changes(limit=1) == changes[:-2:-1], "the settings' history must keep to its limit"
+
+
+def _check_together(store: AppStore) -> None:
+    before = store.settings()
+    with contextlib.suppress(ValueError), store.together():
+        store.put_setting("half", "done")
+        assert store.setting("half") == "done", "what is done in `together` must be seen inside it"
+        raise ValueError
+    assert store.settings() == before, "an error must undo all that was done in `together`"
+    with store.together(), store.together():
+        store.put_project(Project(name="whole"))
+        store.remove_project("whole")
+    assert store.settings() == before, "`together` inside `together` must be one"
 
 
 def _check_providers(store: AppStore) -> None:

@@ -66,8 +66,18 @@ class SqliteAppStore:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[apsw.Connection]:
-        with self._reading() as connection, transaction(connection):
-            yield connection
+        with self._reading() as connection:
+            if connection.in_transaction:  # inside `together`, on the thread that holds the lock
+                yield connection
+            else:
+                with transaction(connection):
+                    yield connection
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """See `AppStore.together`."""
+        with self._writing():
+            yield
 
     # Projects
 
