@@ -1,0 +1,43 @@
+"""The pages: one file a noun, each with its own rows of the table of routes.
+
+Owns what stands on a page, and what a form does.
+Promises: a page asks for bounded work only (sums from rollups, lists by key); a form answers with a redirect.
+Never checks who may open it: the table says that, and is looked at before.
+Entry: `ROUTES`; a new page is a file with `ROUTES` of its own, a line here, and a line in `navigation`.
+"""
+
+from trimtab.console.routes import Route
+
+from . import home, preferences, sign_in
+
+ROUTES: tuple[Route, ...] = (
+    *sign_in.ROUTES,
+    *preferences.ROUTES,
+    *home.ROUTES,
+)
+"""Every page and action of the console."""
+
+_MENU: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    ("nav.watch", (("nav.home", "/"), ("nav.calls", "/calls"), ("nav.sessions", "/sessions"))),
+    (
+        "nav.configure",
+        (
+            ("nav.models", "/models"),
+            ("nav.providers", "/providers"),
+            ("nav.keys", "/keys"),
+            ("nav.projects", "/projects"),
+            ("nav.settings", "/settings"),
+        ),
+    ),
+    ("nav.administer", (("nav.users", "/users"), ("nav.audit", "/audit"), ("nav.health", "/health"))),
+)
+
+
+def navigation() -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Return the menu: groups of (key of the words, path) whose pages are there."""
+    there = {route.path for route in ROUTES if route.method == "GET"}
+    shown = ((group, tuple(entry for entry in entries if entry[1] in there)) for group, entries in _MENU)
+    return tuple((group, entries) for group, entries in shown if entries)
+
+
+__all__ = ["ROUTES", "navigation"]
