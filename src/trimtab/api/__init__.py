@@ -8,6 +8,19 @@ Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
 from .app import make_api
-from .port import Control, Published
+from .calls import call_json, call_query
+from .models import model_rows
+from .port import Control, Erased, ProviderRow, ProviderTest, Published, SettingRow
 
-__all__ = ["Control", "Published", "make_api"]
+__all__ = [
+    "Control",
+    "Erased",
+    "ProviderRow",
+    "ProviderTest",
+    "Published",
+    "SettingRow",
+    "call_json",
+    "call_query",
+    "make_api",
+    "model_rows",
+]

@@ -12,6 +12,7 @@ from minijinja import Environment
 
 from trimtab.types import Clock, SystemClock
 
+from .once import Once
 from .shown import FILTERS
 from .words import Words
 
@@ -75,6 +76,7 @@ class Site:
     words: Words = field(default_factory=Words)
     static: Mapping[str, StaticFile] = field(default_factory=lambda: MappingProxyType(_static()))
     templates: Environment = field(default_factory=_environment)
+    once: Once = field(default_factory=Once)
     gateway_url: str = ""
     """Where applications call, for the examples; empty: the machine's health says it."""
 

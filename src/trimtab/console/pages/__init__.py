@@ -6,6 +6,7 @@ Never checks who may open it: the table says that, and is looked at before.
 Entry: `ROUTES`; a new page is a file with `ROUTES` of its own, a line here, and a line in `navigation`.
 """
 
+from trimtab.console import admin
 from trimtab.console.routes import Route
 
 from . import home, preferences, sign_in
@@ -14,6 +15,7 @@ ROUTES: tuple[Route, ...] = (
     *sign_in.ROUTES,
     *preferences.ROUTES,
     *home.ROUTES,
+    *admin.ROUTES,
 )
 """Every page and action of the console."""
 
@@ -29,7 +31,15 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("nav.settings", "/settings"),
         ),
     ),
-    ("nav.administer", (("nav.users", "/users"), ("nav.audit", "/audit"), ("nav.health", "/health"))),
+    (
+        "nav.administer",
+        (
+            ("nav.users", "/users"),
+            ("nav.audit", "/audit"),
+            ("nav.privacy", "/privacy"),
+            ("nav.health", "/health"),
+        ),
+    ),
 )
 
 
