@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from rigs.fake_control import FakeControl
+from rigs.sample_objects import furnish
 from trimtab.api.port import ProviderRow
 from trimtab.types import (
     Actor,
@@ -98,6 +99,7 @@ def full_control(count: int = 900, now_us: int = NOW_US, seed: int = 7) -> FakeC
         control.now_us = now_us - round(hours * HOUR_US)
         control.note(ROOT, action, name, **detail)
     control.now_us = now_us
+    furnish(control)
     return control
 
 

@@ -10,12 +10,10 @@ from starlette.responses import Response
 
 from trimtab.types import ROLES, Role
 
+from .site import Admission
 from .visit import Visit
 
 Endpoint = Callable[[Visit], Awaitable[Response]]
-
-Admission = Role | Literal["anyone"]
-"""The least role that is let in; `anyone`: without signing in."""
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,21 @@ from functools import cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
+from typing import Literal
 
 from minijinja import Environment
 
-from trimtab.types import Clock, SystemClock
+from trimtab.types import Clock, Role, SystemClock
 
 from .once import Once
 from .shown import FILTERS
 from .words import Words
+
+Admission = Role | Literal["anyone"]
+"""The least role that is let in; `anyone`: without signing in."""
+
+MenuGroup = tuple[str, tuple[tuple[str, str, Admission], ...]]
+"""A group of the menu: key of its words, and for each page (key of its words, path, role it takes)."""
 
 _TYPES = {
     "css": "text/css; charset=utf-8",
@@ -70,8 +77,8 @@ class Site:
     """What all visits share."""
 
     bound_to_loopback: bool
-    nav: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
-    """Groups of the menu: (key of its words, ((key, path), ...))."""
+    nav: tuple[MenuGroup, ...] = ()
+    """The menu."""
     clock: Clock = field(default_factory=SystemClock)
     words: Words = field(default_factory=Words)
     static: Mapping[str, StaticFile] = field(default_factory=lambda: MappingProxyType(_static()))

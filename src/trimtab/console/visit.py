@@ -148,7 +148,7 @@ class Visit:
         projects = [] if self.signed_in is None else await self.control.objects.projects()
         done = f"done.{self.query.get('done', '')}"
         shell = {
-            "nav": self.site.nav,
+            "nav": self._menu(),
             "projects": [project.name for project in projects],
             "here": str(self.request.url.path),
             "back": self._here(),
@@ -192,6 +192,14 @@ class Visit:
         if self.partial:
             return Response(status_code=204, headers={"hx-redirect": target})
         return RedirectResponse(target, status_code=303)
+
+    def _menu(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Return the menu's groups with the pages that the visitor may open."""
+        groups = [
+            (group, [(key, path) for key, path, role in entries if role == "anyone" or self.may(role)])
+            for group, entries in self.site.nav
+        ]
+        return [(group, entries) for group, entries in groups if entries]
 
     def _here(self) -> str:
         """Return this page's address, for forms that come back to it."""

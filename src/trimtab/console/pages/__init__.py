@@ -8,6 +8,7 @@ Entry: `ROUTES`; a new page is a file with `ROUTES` of its own, a line here, and
 
 from trimtab.console import admin
 from trimtab.console.routes import Route
+from trimtab.console.site import MenuGroup
 
 from . import home, preferences, sign_in
 
@@ -43,10 +44,13 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 )
 
 
-def navigation() -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """Return the menu: groups of (key of the words, path) whose pages are there."""
-    there = {route.path for route in ROUTES if route.method == "GET"}
-    shown = ((group, tuple(entry for entry in entries if entry[1] in there)) for group, entries in _MENU)
+def navigation() -> tuple[MenuGroup, ...]:
+    """Return the menu: the groups whose pages are there, with the role that each page takes."""
+    least = {route.path: route.role for route in ROUTES if route.method == "GET"}
+    shown = (
+        (group, tuple((key, path, least[path]) for key, path in entries if path in least))
+        for group, entries in _MENU
+    )
     return tuple((group, entries) for group, entries in shown if entries)
 
 
