@@ -8,6 +8,7 @@ Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
 from .app import make_api
+from .calls import call_json, call_query
 from .port import Control, Published
 
-__all__ = ["Control", "Published", "make_api"]
+__all__ = ["Control", "Published", "call_json", "call_query", "make_api"]

@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 from minijinja import Environment
 
-from trimtab.types import Clock, SystemClock
+from trimtab.catalog import Catalog
+from trimtab.types import Clock, Snapshot, SystemClock
 
 from .shown import FILTERS
 from .words import Words
@@ -77,6 +78,15 @@ class Site:
     templates: Environment = field(default_factory=_environment)
     gateway_url: str = ""
     """Where applications call, for the examples; empty: the machine's health says it."""
+
+    _catalogs: dict[int, Catalog] = field(default_factory=dict)
+
+    def catalog(self, snapshot: Snapshot) -> Catalog:
+        """Return the facts and prices that a snapshot stands for; read once a generation (about 10 ms)."""
+        if snapshot.generation not in self._catalogs:
+            self._catalogs.clear()
+            self._catalogs[snapshot.generation] = Catalog.load(snapshot.catalog or None)
+        return self._catalogs[snapshot.generation]
 
     @cached_property
     def version(self) -> str:

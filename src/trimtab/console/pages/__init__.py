@@ -8,12 +8,15 @@ Entry: `ROUTES`; a new page is a file with `ROUTES` of its own, a line here, and
 
 from trimtab.console.routes import Route
 
-from . import home, preferences, sign_in
+from . import call, calls, home, preferences, sessions, sign_in
 
 ROUTES: tuple[Route, ...] = (
     *sign_in.ROUTES,
     *preferences.ROUTES,
     *home.ROUTES,
+    *calls.ROUTES,
+    *call.ROUTES,
+    *sessions.ROUTES,
 )
 """Every page and action of the console."""
 
