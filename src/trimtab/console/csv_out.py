@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from trimtab.types import Call
 
-from .conversation import preview
+from .content.conversation import preview
 from .lists import Row
 from .shown import iso
 

@@ -9,7 +9,7 @@ from trimtab.api import call_query
 from trimtab.storage import CallQuery
 from trimtab.types import Call
 
-from .conversation import preview
+from .content.conversation import preview
 from .sums import SPANS
 from .visit import Visit
 

@@ -6,11 +6,11 @@ from trimtab.types import Call
 
 from .shown import duration
 
-WIDTH = 1000
+WIDTH = 400
 """Of the scale, in the drawing's own units."""
 
-ROW = 34
-_LEAST = 3.0
+ROW = 24
+_LEAST = 1.5
 """Width below which a bar could not be seen."""
 
 _STEPS = (1, 2, 5)

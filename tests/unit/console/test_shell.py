@@ -20,9 +20,7 @@ def test_a_stranger_is_sent_to_the_sign_in_and_back(stranger):
     page = stranger.get("/?range=7d")
     assert (page.status, page.headers["location"]) == (303, "/sign-in?next=%2F%3Frange%3D7d")
     stranger.get(page.headers["location"])
-    page = stranger.post(
-        "/sign-in", {"name": "vic", "password": "tractor paste", "next": "/?range=7d"}
-    )
+    page = stranger.post("/sign-in", {"name": "vic", "password": "tractor paste", "next": "/?range=7d"})
     assert (page.status, page.headers["location"]) == (303, "/?range=7d")
     assert stranger.get("/").status == 200
 

@@ -7,10 +7,10 @@ from msgspec.structs import replace as with_fields
 from starlette.responses import Response
 
 from trimtab.api import call_json
-from trimtab.console.conversation import MOST_TURNS, Turn, answer_turns, decode, pretty, request_turns
+from trimtab.console.content.conversation import MOST_TURNS, Turn, answer_turns, decode, pretty, request_turns
+from trimtab.console.content.markdown import MOST_CHARACTERS, plain, render
 from trimtab.console.costs import cost_parts
 from trimtab.console.lists import Row, filters, query_of
-from trimtab.console.markdown import MOST_CHARACTERS, plain, render
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
 from trimtab.console.waterfall import waterfall

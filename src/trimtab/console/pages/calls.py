@@ -49,7 +49,6 @@ async def show(visit: Visit) -> Response:
         values={name: chosen.get(name, "") for name in (*FILTERS, "range")},
         spans=[span.name for span in SPANS],
         more=[name for name in MORE_FILTERS if name not in _TYPED_TIMES],
-        more_open=any(name in chosen for name in MORE_FILTERS),
         choices=CHOICES,
         all_columns=COLUMNS,
         views=await visit.control.objects.views(),

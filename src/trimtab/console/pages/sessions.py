@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from trimtab.console.conversation import Turn, answer_turns, new_turns, request_turns
+from trimtab.console.content.conversation import Turn, answer_turns, new_turns, request_turns
 from trimtab.console.lists import Row
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
