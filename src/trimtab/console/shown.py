@@ -57,8 +57,8 @@ def usd(nusd: int | None) -> str:
 def duration(ms: float | None) -> str:
     """Return a duration in the unit that fits.
 
-    >>> duration(0.42), duration(812.3), duration(4210), duration(150_000)
-    ('0.4 ms', '812 ms', '4.21 s', '2.5 min')
+    >>> duration(0.42), duration(812.3), duration(4210), duration(150_000), duration(9_000_000)
+    ('0.4 ms', '812 ms', '4.21 s', '2.5 min', '2.5 h')
     """
     if ms is None:
         return NOTHING
@@ -66,7 +66,10 @@ def duration(ms: float | None) -> str:
         return f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms"
     if ms < 120_000:
         return f"{ms / 1000:.2f} s" if ms < 10_000 else f"{ms / 1000:.1f} s"
-    return f"{ms / 60_000:.1f} min"
+    minutes = ms / 60_000
+    if minutes < 120:
+        return f"{minutes:.1f} min"
+    return f"{minutes / 60:.1f} h" if minutes < 2880 else f"{minutes / 1440:.1f} d"
 
 
 def percent(share: float | None) -> str:
@@ -126,6 +129,7 @@ def iso(us: int) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "number": number,
+        "figure": lambda value: f"{value:g}",
         "short": short,
         "usd": usd,
         "duration": duration,

@@ -11,7 +11,8 @@ from typing import Literal
 
 from minijinja import Environment
 
-from trimtab.types import Clock, Role, SystemClock
+from trimtab.catalog import Catalog
+from trimtab.types import Clock, Role, Snapshot, SystemClock
 
 from .once import Once
 from .shown import FILTERS
@@ -86,6 +87,15 @@ class Site:
     once: Once = field(default_factory=Once)
     gateway_url: str = ""
     """Where applications call, for the examples; empty: the machine's health says it."""
+
+    _catalogs: dict[int, Catalog] = field(default_factory=dict)
+
+    def catalog(self, snapshot: Snapshot) -> Catalog:
+        """Return the facts and prices that a snapshot stands for; read once a generation (about 10 ms)."""
+        if snapshot.generation not in self._catalogs:
+            self._catalogs.clear()
+            self._catalogs[snapshot.generation] = Catalog.load(snapshot.catalog or None)
+        return self._catalogs[snapshot.generation]
 
     @cached_property
     def version(self) -> str:

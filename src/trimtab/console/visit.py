@@ -101,7 +101,7 @@ class Visit:
         """Return whether the visitor's role reaches `role`: what decides if a form is shown."""
         return self.signed_in is not None and ROLES.index(self.signed_in.role) >= ROLES.index(role)
 
-    def link(self, path: str, **fields: object) -> str:
+    def link(self, path: str, /, **fields: object) -> str:
         """Return an address on this console: the project goes along, empty fields do not."""
         kept = {"project": self.project} | fields
         text = urlencode({name: value for name, value in kept.items() if value not in ("", None)})
@@ -186,7 +186,7 @@ class Visit:
         """Return a value as JSON, for a script of ours."""
         return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
 
-    def redirect(self, path: str, **fields: object) -> Response:
+    def redirect(self, path: str, /, **fields: object) -> Response:
         """Return the answer to a form that did its work: a GET of another page; `done` names what was done."""
         target = local_path(self.link(path, **fields))
         if self.partial:

@@ -32,7 +32,12 @@ def test_a_setting_goes_back_to_its_default(editor, control):
 
 @pytest.mark.parametrize(
     ("name", "value", "status"),
-    [("data.payload", "everything", 422), ("gateway.open_access", "maybe", 422), ("data.keep_days", "9", 422), ("x.y", "1", 404)],
+    [
+        ("data.payload", "everything", 422),
+        ("gateway.open_access", "maybe", 422),
+        ("data.keep_days", "9", 422),
+        ("x.y", "1", 404),
+    ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_is_refused_at_its_field(editor, control, name, value, status):
     before = dict(control.objects._settings)

@@ -10,12 +10,15 @@ from trimtab.console import admin
 from trimtab.console.routes import Route
 from trimtab.console.site import MenuGroup
 
-from . import home, preferences, sign_in
+from . import call, calls, home, preferences, sessions, sign_in
 
 ROUTES: tuple[Route, ...] = (
     *sign_in.ROUTES,
     *preferences.ROUTES,
     *home.ROUTES,
+    *calls.ROUTES,
+    *call.ROUTES,
+    *sessions.ROUTES,
     *admin.ROUTES,
 )
 """Every page and action of the console."""
