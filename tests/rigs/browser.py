@@ -124,6 +124,12 @@ class Watch:
         self.look_over(name)
         return self.page
 
+    def sign_in(self, url: str, token: str) -> None:
+        """Come in with the installation's token, by the address that `trimtab up` prints."""
+        self.page.goto("about:blank")  # another fragment of the same page would load nothing
+        self.page.goto(f"{url}/#token={token}")
+        self.page.wait_for_url(f"{url}/")
+
     def look_over(self, name: str = "") -> None:
         """Judge the page as it stands: axe's rules, no sideways scroll, its language; take its picture."""
         for fault in axe_faults(self.page):

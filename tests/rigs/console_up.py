@@ -1,16 +1,14 @@
 """The console over made-up data, to be looked at: `python -m rigs.console_up` in tests/, or `serving()` in tests."""
 
 import argparse
-import asyncio
 import contextlib
-import socket
 import threading
 from collections.abc import Iterator
 
 from rigs.fake_control import PASSWORDS, TOKEN, FakeControl
 from rigs.sample_day import empty_control, full_control
+from rigs.site import Site
 from trimtab.console import make_console
-from trimtab.serve.http import HttpServer, Limits
 from trimtab.testing import FrozenClock
 
 
@@ -27,21 +25,8 @@ def console_over(control: FakeControl):
 @contextlib.contextmanager
 def serving(control: FakeControl, port: int = 0) -> Iterator[str]:
     """Serve the console from a thread on loopback; yield its address."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(64)
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-    server = HttpServer(console_over(control), Limits(connections=64, idle_s=30))
-    thread = threading.Thread(target=lambda: loop.run_until_complete(server.run(listener.fileno(), stop)))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
+    with Site(console_over(control), port) as site:
+        yield site.url
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from trimtab.config import Gateway as Settings
@@ -18,11 +18,13 @@ class Site:
     """Serves until the block ends."""
 
     app: App
-    port: int = field(default=0, init=False)
+    port: int = 0
+    """0: any that is free, known once it serves."""
 
     def __enter__(self) -> Self:
         self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", self.port))
         self._listener.listen(64)  # from here on a client that connects waits and is not refused
         self.port = self._listener.getsockname()[1]
         self._started = threading.Event()

@@ -1,8 +1,7 @@
 """Models: what is known of each, what its tokens cost since when, and how it does in our traffic."""
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from starlette.responses import Response
@@ -10,12 +9,10 @@ from starlette.responses import Response
 from trimtab.api import model_rows
 from trimtab.catalog import Catalog, Price, Profile
 from trimtab.console.routes import Route
+from trimtab.console.sums import HOUR_US, Sums, by_key, of_project
 from trimtab.console.visit import Visit
-from trimtab.stats import LogHistogram
-from trimtab.storage import RollupRow
 from trimtab.types import NotFound, format_usd
 
-HOUR_US = 3_600_000_000
 DAY_HOURS = 24
 WEEK_HOURS = 7 * DAY_HOURS
 
@@ -31,45 +28,6 @@ FACTS = ("tools", "json_schema", "vision", "streaming", "logprobs", "reasoning",
 Health = Literal["good", "troubled", "down", "unused"]
 
 
-@dataclass
-class Traffic:
-    """Sums over some hours of a model's calls."""
-
-    calls: int = 0
-    errors: int = 0
-    cost_nusd: int = 0
-    latency: LogHistogram = field(default_factory=LogHistogram)
-
-    def add(self, row: RollupRow) -> None:
-        """Take a cell in."""
-        self.calls += row.calls
-        self.errors += row.errors
-        self.cost_nusd += row.cost_nusd
-        self.latency.merge(LogHistogram.unpack(row.latency))
-
-    @property
-    def p50(self) -> float | None:
-        """Median latency in ms."""
-        return self.latency.quantile(0.5)
-
-    @property
-    def p95(self) -> float | None:
-        """The latency that 95 % stay below, in ms."""
-        return self.latency.quantile(0.95)
-
-    @property
-    def failed(self) -> float | None:
-        """Share of calls that ended in an error."""
-        return self.errors / self.calls if self.calls else None
-
-    @property
-    def health(self) -> Health:
-        """One word for it."""
-        if self.failed is None:
-            return "unused"
-        return "down" if self.failed >= DOWN else "troubled" if self.failed >= TROUBLED else "good"
-
-
 @dataclass(frozen=True)
 class ModelLine:
     """One model or route of the list."""
@@ -79,8 +37,16 @@ class ModelLine:
     routes_to: tuple[str, ...]
     profile: Profile | None
     price: Price | None
-    day: Traffic
-    hour: Traffic
+    day: Sums
+    hour: Sums
+
+    @property
+    def health(self) -> Health:
+        """One word for the last hour or two."""
+        failed = self.hour.error_share
+        if failed is None:
+            return "unused"
+        return "down" if failed >= DOWN else "troubled" if failed >= TROUBLED else "good"
 
 
 async def show(visit: Visit) -> Response:
@@ -99,11 +65,11 @@ async def _lines(visit: Visit) -> tuple[Catalog, list[ModelLine]]:
         visit.control.machine.snapshot(),
         visit.control.records.rollup("hour_model", now_us - DAY_HOURS * HOUR_US),
     )
-    catalog = Catalog.load(snapshot.catalog or None)
-    rows = _of_project(rows, visit.project)
-    day, hour = traffic(rows), traffic(row for row in rows if row.start_us > now_us - 2 * HOUR_US)
+    catalog = visit.site.catalog(snapshot)
+    rows = of_project(rows, visit.project)
+    day, hour = dict(by_key(rows)), dict(by_key(row for row in rows if row.start_us > now_us - 2 * HOUR_US))
     known = {row["id"]: row for row in model_rows(snapshot, catalog, now_us)}
-    names = sorted({*known, *day}, key=lambda name: (-day.get(name, Traffic()).calls, name))
+    names = sorted({*known, *day}, key=lambda name: (-day.get(name, Sums()).calls, name))
     return catalog, [
         ModelLine(
             id=name,
@@ -111,8 +77,8 @@ async def _lines(visit: Visit) -> tuple[Catalog, list[ModelLine]]:
             routes_to=tuple(known.get(name, {}).get("routes_to", ())),
             profile=catalog.profile(name),
             price=catalog.price(name, now_us),
-            day=day.get(name, Traffic()),
-            hour=hour.get(name, Traffic()),
+            day=day.get(name, Sums()),
+            hour=hour.get(name, Sums()),
         )
         for name in names
     ]
@@ -120,36 +86,24 @@ async def _lines(visit: Visit) -> tuple[Catalog, list[ModelLine]]:
 
 async def _one(visit: Visit, catalog: Catalog, lines: list[ModelLine], wanted: str) -> Response:
     line = next((line for line in lines if line.id == wanted), None)
-    week = traffic(
-        _of_project(
-            await visit.control.records.rollup("hour_model", visit.now_us - WEEK_HOURS * HOUR_US),
-            visit.project,
-        )
-    ).get(wanted)
+    cells = await visit.control.records.rollup("hour_model", visit.now_us - WEEK_HOURS * HOUR_US)
+    week = dict(by_key(of_project(cells, visit.project))).get(wanted)
     if line is None and week is None and catalog.profile(wanted) is None:
         raise NotFound(f"nothing is known of a model {wanted[:200]!r}")
     line = line or ModelLine(
         wanted, wanted.partition("/")[0], (), catalog.profile(wanted), catalog.price(wanted, visit.now_us),
-        Traffic(), Traffic(),
+        Sums(), Sums(),
     )  # fmt: skip
     return await visit.page(
         "model.html",
         title=wanted,
         it=line,
-        week=week or Traffic(),
+        week=week or Sums(),
         prices=catalog.prices(wanted),
         version=catalog.version,
         facts=FACTS,
         per_million=per_million,
     )
-
-
-def traffic(rows: Iterable[RollupRow]) -> dict[str, Traffic]:
-    """Return the sums by model of cells of the cube `hour_model`."""
-    found: dict[str, Traffic] = {}
-    for row in rows:
-        found.setdefault(row.key[1], Traffic()).add(row)
-    return found
 
 
 def per_million(nusd: int) -> str:
@@ -159,10 +113,6 @@ def per_million(nusd: int) -> str:
     ('$2.50', '$0.075')
     """
     return format_usd(nusd)
-
-
-def _of_project(rows: Iterable[RollupRow], project: str) -> list[RollupRow]:
-    return [row for row in rows if not project or row.key[0] == project]
 
 
 ROUTES = (Route("GET", "/models", show),)

@@ -1,6 +1,7 @@
 // Starts what a page needs. Every part works on what it finds, so a page without charts has none started.
 import { startKeys } from "./keys.js";
 import { startCharts } from "./charts.js";
+import { startOnce } from "./forms.js";
 
 // The installation's token must not stay in the address bar, the history or a referrer.
 function takeToken() {
@@ -60,6 +61,7 @@ takeToken();
 noteZone();
 startMenu();
 startForms();
+startOnce();
 startCopy();
 startKeys();
 startCharts();
