@@ -1,10 +1,11 @@
-"""The control process: owns `app.db`, publishes the snapshot, and answers the admin API."""
+"""The control process: owns `app.db`, publishes the snapshot, and answers console and admin API."""
 
 import asyncio
 import signal
 from pathlib import Path
 
 from trimtab.api import make_api
+from trimtab.console import make_console
 from trimtab.serve.control import ControlRoom, Stores
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
@@ -12,6 +13,7 @@ from trimtab.serve.options import EXIT_OK, ChildOptions, is_loopback, url_of
 from trimtab.serve.runfile import make_token, write_admin
 from trimtab.serve.secretfile import make_seal
 
+from .faces import by_path
 from .life import LifeLine
 from .server import run_async, serve
 
@@ -32,7 +34,15 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     token = make_token(layout.run)
     with Stores(layout) as stores, ControlRoom(options, layout, stores, seal, token) as control:
         await control.publish_first()
-        api = make_api(control, token, bound_to_loopback=is_loopback(options.console.host))
+        loopback = is_loopback(options.console.host)
+        faces = by_path(
+            api=make_api(control, token, bound_to_loopback=loopback),
+            console=make_console(
+                control,
+                bound_to_loopback=loopback,
+                gateway_url=url_of(options.gateway.host, options.gateway.port),
+            ),
+        )
         async with asyncio.TaskGroup() as tasks:
             reloads = asyncio.Event()
             loop.add_signal_handler(signal.SIGHUP, reloads.set)
@@ -41,7 +51,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             line.ready()
             try:
                 async with asyncio.timeout(None) as limit:
-                    serving = tasks.create_task(serve(api, options.listener, options.gateway, stop))
+                    serving = tasks.create_task(serve(faces, options.listener, options.gateway, stop))
                     await stop.wait()
                     limit.reschedule(loop.time() + _END_S)
                     await serving
