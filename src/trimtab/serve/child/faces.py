@@ -14,7 +14,7 @@ def by_path(*, api: App, console: App) -> App:
 
     async def face(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        chosen = api if path == "/healthz" or path == "/api" or path.startswith("/api/") else console
+        chosen = api if path in {"/healthz", "/api"} or path.startswith("/api/") else console
         await chosen(scope, receive, send)
 
     return face
