@@ -17,6 +17,8 @@ _COMMANDS = {
     "keys": "keys:app",
     "models": "models:app",
     "config": "config:app",
+    "export": "data.transfer:export",
+    "import": "data.transfer:import_calls",
     "backup": "data.backup:backup",
     "restore": "data.backup:restore",
     "migrate": "data.backup:migrate",

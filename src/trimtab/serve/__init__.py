@@ -15,7 +15,7 @@ from .runfile import Running, find_running
 if TYPE_CHECKING:
     from .data import back_up, known_backups, migrate, migration_steps, restore
     from .folder import Layout
-    from .local import Local, open_local
+    from .local import Local, open_local, open_reader
     from .preflight import check_config
     from .start import up
 
@@ -31,6 +31,7 @@ __all__ = [
     "migrate",
     "migration_steps",
     "open_local",
+    "open_reader",
     "restore",
     "up",
 ]
@@ -44,6 +45,7 @@ _LAZY: Final = {
     "migrate": "data",
     "migration_steps": "data",
     "open_local": "local",
+    "open_reader": "local",
     "restore": "data",
     "up": "start",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from trimtab.storage import AppStore, CallStore
 
 from .folder import FolderLock, Layout
+from .runfile import find_running
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,29 @@ class Local:
 
     app: AppStore
     calls: CallStore
+
+
+@contextmanager
+def open_reader(data_dir: Path) -> Iterator[CallStore]:
+    """Open the recorded calls of a folder for reading, whether Trimtab runs on it or not.
+
+    Where it runs, calls of the last second may be in the log still.
+
+    Raises:
+        FolderBusy: another command works on the folder.
+        StorageError: it cannot be read.
+    """
+    from trimtab.storage.sqlite import open_call_store
+
+    if find_running(data_dir) is None:
+        with open_local(data_dir) as local:
+            yield local.calls
+    else:
+        store = open_call_store(Layout(data_dir.absolute()).calls, read_only=True)
+        try:
+            yield store
+        finally:
+            store.close()
 
 
 @contextmanager
