@@ -17,6 +17,7 @@ _COMMANDS = {
     "keys": "keys:app",
     "models": "models:app",
     "config": "config:app",
+    "erase": "data.erase:erase",
     "export": "data.transfer:export",
     "import": "data.transfer:import_calls",
     "backup": "data.backup:backup",

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from trimtab.storage import AppStore, CallStore
+from trimtab.storage import AppStore, CallStore, Erasure
+from trimtab.types import StorageError
 
 from .folder import FolderLock, Layout
 from .runfile import find_running
@@ -40,6 +42,34 @@ def open_reader(data_dir: Path) -> Iterator[CallStore]:
             yield store
         finally:
             store.close()
+
+
+def erase_local(data_dir: Path, what: Erasure) -> dict[str, Any]:
+    """Erase in a folder where nothing runs; return what the admin API would: calls, log_records and backups.
+
+    Raises:
+        FolderBusy: Trimtab runs on it; ask its admin API instead.
+        StorageError: it cannot be read or written.
+        ValueError: neither user nor session is given.
+    """
+    from trimtab.ledger import erasure_result, request_erasure
+
+    from .data import known_backups
+
+    layout = Layout(data_dir.absolute())
+    with open_local(data_dir):
+        request_id = request_erasure(layout.log, what)
+    with open_local(data_dir):  # its recorder carries the request out
+        result = erasure_result(layout.log, request_id)
+    if result is None or result.error:
+        why = (
+            result.error
+            if result is not None
+            else "it will be, as soon as the folder is opened the next time"
+        )
+        raise StorageError(f"{data_dir}: the calls are not erased yet: {why}")
+    backups = [*known_backups(layout), *result.unreadable]
+    return {"calls": result.calls, "log_records": result.log_records, "backups": backups}
 
 
 @contextmanager
