@@ -15,7 +15,6 @@ from trimtab.types.errors import AddressRefused, ConfigError, ConnectFailed, Con
 from .addresses import screened
 from .connection import READ_BYTES, Connection
 
-
 _URL = re.compile(r"[!-~]+")
 
 
