@@ -51,7 +51,7 @@ def erase(
     found = find_running(data_dir)
     if found is not None:
         fields = {name: value for name, value in msgspec.structs.asdict(what).items() if value}
-        erased: dict[str, Any] = admin(found, "POST", "calls/erase", body=fields)
+        erased: dict[str, Any] = admin(found, "POST", "calls/erase", body=fields, timeout_s=None)
     elif not data_dir.exists():
         raise CommandFailed(
             f"there is no data folder {str(data_dir)!r}", mend="name it with --data", exit_code=1
