@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from trimtab.api import call_query
 from trimtab.storage import CallQuery
-from trimtab.types import Call
+from trimtab.types import Call, CallerError
 
 from .content.conversation import preview
 from .sums import SPANS
@@ -34,6 +34,9 @@ CHOICES = {
     "purpose": ("live", "eval", "probe", "judge", "shadow", "replay"),
 }
 PAGE = 50
+
+_LATEST_US = 253_402_300_799_999_999
+"""The end of the year 9999."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,11 @@ def query_of(visit: Visit, *, limit: int = PAGE) -> CallQuery:
     if span is not None:
         fields["since_us"] = str(visit.now_us - span.seconds * 1_000_000)
     fields |= {name: visit.query[name] for name in ("project", "before") if name in visit.query}
-    return call_query(fields | {"limit": str(limit)})
+    query = call_query(fields | {"limit": str(limit)})
+    for name in ("since_us", "until_us"):
+        if not 0 <= getattr(query, name) <= _LATEST_US:
+            raise CallerError(f"{name} must be microseconds since 1970, at most {_LATEST_US}", param=name)
+    return query
 
 
 def columns_of(visit: Visit) -> tuple[str, ...]:

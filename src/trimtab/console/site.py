@@ -16,6 +16,7 @@ from trimtab.types import Clock, Role, Snapshot, SystemClock
 
 from .once import Once
 from .shown import FILTERS
+from .sums import Overviews
 from .words import Words
 
 Admission = Role | Literal["anyone"]
@@ -85,6 +86,7 @@ class Site:
     static: Mapping[str, StaticFile] = field(default_factory=lambda: MappingProxyType(_static()))
     templates: Environment = field(default_factory=_environment)
     once: Once = field(default_factory=Once)
+    overviews: Overviews = field(default_factory=Overviews)
     gateway_url: str = ""
     """Where applications call, for the examples; empty: the machine's health says it."""
 

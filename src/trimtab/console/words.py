@@ -16,11 +16,11 @@ LANGUAGE_NAMES: dict[Language, str] = {"en": "English", "ja": "日本語"}
 _PLACE = re.compile(r"\{(\w+)\}")
 
 Translate = Callable[..., str]
-"""`t("calls.title")`, `t("calls.shown", n=50)`: the text of a key, its places filled."""
+"""`t("nav.calls")`, `t("calls.last", span="24 h")`: the text of a key, its places filled."""
 
 
 class Words:
-    """All tables. The key `calls.title` is the entry `title` of `words/<language>/calls.json`."""
+    """All tables. The key `calls.live` is the entry `live` of `words/<language>/calls.json`."""
 
     def __init__(self) -> None:
         """Read the data files: some milliseconds."""

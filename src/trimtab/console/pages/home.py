@@ -1,23 +1,19 @@
 """The first page: what the models did, cost and answered, and what changed meanwhile."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from starlette.responses import Response
 
 from trimtab.console.routes import Route
 from trimtab.console.sums import (
-    HOUR_US,
     SPANS,
+    Overview,
     Span,
     Sums,
-    by_key,
-    by_step,
-    of_project,
     span_of,
-    total,
 )
 from trimtab.console.visit import Visit
-from trimtab.storage import CallQuery, RollupRow
+from trimtab.storage import CallQuery, Cube, RollupRow
 from trimtab.types import AuditEntry
 
 _CHANGES = ("key.", "project.", "provider.", "setting.", "config.", "release.", "route.", "reload")
@@ -30,38 +26,29 @@ _ANY_MODEL = "own/smollm2"
 """For the examples, where no provider lists a model."""
 
 
-@dataclass(frozen=True)
-class _Stretch:
-    """The time that the page shows."""
-
-    span: Span
-    since_us: int
-    until_us: int
-
-
 async def show(visit: Visit) -> Response:
     """Return the first page; before the first call, how to make it."""
-    stretch = _stretch(visit)
-    rows = await _rows(visit, stretch)
-    if not rows and not await visit.control.records.find(CallQuery(limit=1), payload=False):
+    overview, span = await _overview(visit)
+    if not overview.total.calls and not await visit.control.records.find(CallQuery(limit=1), payload=False):
         return await _first_call(visit)
-    hours = stretch.since_us // HOUR_US * HOUR_US
-    models = of_project(await visit.control.records.rollup("hour_model", hours), visit.project)
-    failed = CallQuery(state="error", project=visit.project, since_us=stretch.since_us, limit=6)
+    changes = await _changes(visit, overview.since_us)
+    rollup = visit.control.records.rollup
+    users = await visit.site.overviews.users_today(rollup, visit.project, visit.now_us)
+    failed = CallQuery(state="error", project=visit.project, since_us=overview.since_us, limit=6)
     return await visit.page(
         "home.html",
         title=visit.t("nav.home"),
         spans=[span.name for span in SPANS],
-        span=stretch.span.name,
-        sums=total(rows),
-        before=await _before(visit, stretch),
+        span=span.name,
+        sums=overview.total,
+        before=await _before(visit, span),
         unrecorded=await _unrecorded(visit),
-        models=by_key(models)[:12],
-        users=await _users(visit, stretch),
+        models=overview.models[:12],
+        users=users[:6],
         failed=await visit.control.records.find(failed, payload=False),
         changes=[
             {"at_us": entry.at_us, "label": _action(visit, entry), "object": entry.object}
-            for entry in (await _changes(visit, stretch))[:8]
+            for entry in changes[:8]
         ],
     )
 
@@ -74,14 +61,14 @@ async def waiting(visit: Visit) -> Response:
 
 async def series(visit: Visit) -> Response:
     """Return the charts' figures: a value for each step, and marks where something changed."""
-    stretch = _stretch(visit)
-    steps = by_step(await _rows(visit, stretch), stretch.since_us, stretch.until_us, stretch.span.step_s)
+    overview, span = await _overview(visit)
+    steps = overview.steps
     t = visit.t
-    changes = (await _changes(visit, stretch))[:_MOST_MARKS]
+    changes = (await _changes(visit, overview.since_us))[:_MOST_MARKS]
     return visit.json(
         {
             "time": [at for at, _ in steps],
-            "step": stretch.span.step_s,
+            "step": span.step_s,
             "zone": str(visit.zone),
             "ok": [sums.calls - sums.errors for _, sums in steps],
             "errors": [sums.errors for _, sums in steps],
@@ -99,43 +86,33 @@ async def series(visit: Visit) -> Response:
     )
 
 
-def _stretch(visit: Visit) -> _Stretch:
+async def _overview(visit: Visit) -> tuple[Overview, Span]:
     span = span_of(visit.query.get("range", ""))
-    until_us = visit.now_us
-    return _Stretch(span, until_us - span.seconds * 1_000_000, until_us)
+    ask = visit.control.records.rollup
+    return await visit.site.overviews.get(ask, span, visit.project, visit.now_us), span
 
 
-async def _rows(visit: Visit, stretch: _Stretch) -> list[RollupRow]:
-    step_us = stretch.span.step_s * 1_000_000
-    since_us = stretch.since_us // step_us * step_us
-    rows = await visit.control.records.rollup(stretch.span.cube, since_us)
-    return of_project(rows, visit.project)
-
-
-async def _before(visit: Visit, stretch: _Stretch) -> Sums | None:
+async def _before(visit: Visit, span: Span) -> Sums | None:
     """Return the sums of the stretch before this one; None where that would be much to read, or is empty."""
-    if stretch.span.seconds > 86_400:
+    if span.seconds > 86_400:
         return None
-    step_us = stretch.span.step_s * 1_000_000
-    since_us = (2 * stretch.since_us - stretch.until_us) // step_us * step_us
-    until_us = stretch.since_us // step_us * step_us
-    rows = await visit.control.records.rollup(stretch.span.cube, since_us, until_us)
-    sums = total(of_project(rows, visit.project))
-    return sums if sums.calls else None
+    length_us = span.seconds * 1_000_000
+    earlier = replace(span, name=f"before {span.name}")
+    ask = visit.control.records.rollup
+
+    async def bounded(cube: Cube, since_us: int, _until_us: int) -> list[RollupRow]:
+        return await ask(cube, since_us, visit.now_us - length_us)
+
+    overview = await visit.site.overviews.get(bounded, earlier, visit.project, visit.now_us - length_us)
+    return overview.total if overview.total.calls else None
 
 
-async def _users(visit: Visit, stretch: _Stretch) -> list[tuple[str, Sums]]:
-    day_us = 24 * HOUR_US
-    rows = await visit.control.records.rollup("day_user", stretch.since_us // day_us * day_us)
-    return by_key(of_project(rows, visit.project))[:6]
-
-
-async def _changes(visit: Visit, stretch: _Stretch) -> list[AuditEntry]:
+async def _changes(visit: Visit, since_us: int) -> list[AuditEntry]:
     entries = await visit.control.people.audit(limit=200)
     return [
         entry
         for entry in entries
-        if entry.at_us >= stretch.since_us
+        if entry.at_us >= since_us
         and entry.outcome == "done"
         and entry.action.startswith(_CHANGES)
         and entry.action not in _QUIET
