@@ -141,7 +141,7 @@ def test_a_provider_is_tested_in_place_added_rotated_removed(watch, page, url, c
     page.fill("#f-api_key", "sk-second-key-0002")
     page.get_by_role("button", name="Use the new key").click()
     expect(page.get_by_role("status")).to_contain_text("new key")
-    assert control.objects._providers["lab"].key_hint == "0002"
+    assert control.objects._providers["lab"].key_hint == "…0002"
     page.fill("#f-typed", "lab")
     page.get_by_role("button", name="Remove the provider").click()
     expect(page.get_by_role("status")).to_contain_text("removed")
@@ -151,8 +151,8 @@ def test_a_provider_is_tested_in_place_added_rotated_removed(watch, page, url, c
 def test_a_user_is_added_changed_disabled_removed(watch, page, url, control):
     page.goto(f"{url}/users/-/new")
     page.fill("#f-name", "kenji")
-    page.fill("#f-password", "long enough")
-    page.fill("#f-password_again", "long enough")
+    page.fill("#f-password", "long enough, this")
+    page.fill("#f-password_again", "long enough, this")
     page.get_by_role("button", name="Add the user").click()
     page.get_by_role("link", name="kenji").click()
     page.select_option("#f-role", "editor")

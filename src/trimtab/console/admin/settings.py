@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
+import msgspec
 from starlette.responses import Response
 
 from trimtab.api import SettingRow
@@ -105,7 +106,9 @@ async def _setting(visit: Visit) -> SettingRow:
 async def _page(visit: Visit, form: Form) -> Response:
     groups: defaultdict[str, list[SettingRow]] = defaultdict(list)
     for row in await visit.control.objects.settings():
-        groups[row.name.partition(".")[0]].append(row)
+        told = f"about.{row.name}"
+        about = visit.t(told) if visit.site.words.has(told) else row.about
+        groups[row.name.partition(".")[0]].append(msgspec.structs.replace(row, about=about))
     fields = {"title": visit.t("nav.settings"), "groups": list(groups.items()), "entire": ENTIRE}
     return await form_page(visit, "settings.html", form, **fields)
 
