@@ -158,7 +158,9 @@ class Watch:
 
 
 @contextmanager
-def watched(browser: Browser, look: Look, shots: Path | None = None) -> Iterator[Watch]:
+def watched(
+    browser: Browser, look: Look, shots: Path | None = None, *, scripts: bool = True
+) -> Iterator[Watch]:
     """Open a tab of its own: no cookie, no cache of others; judge it at the end."""
     context = browser.new_context(
         viewport={"width": look.width, "height": 900},
@@ -168,6 +170,7 @@ def watched(browser: Browser, look: Look, shots: Path | None = None) -> Iterator
         reduced_motion="reduce",
         service_workers="block",
         accept_downloads=True,
+        java_script_enabled=scripts,
     )
     try:
         watch = Watch(context.new_page(), look, shots)

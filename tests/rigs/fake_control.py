@@ -222,8 +222,8 @@ class FakePeople:
         return self._users[name]
 
     def _check(self, password: str) -> None:
-        if len(password) < 10:
-            raise CallerError("a password has 10 characters or more", param="password")
+        if len(password) < 12:
+            raise CallerError("a password has 12 characters or more", param="password")
 
 
 class FakeObjects:
@@ -283,6 +283,10 @@ class FakeObjects:
 
     async def put_provider(self, actor: Actor, spec: ProviderSpec, *, api_key: str | None) -> Published:
         known = self._providers.get(spec.name)
+        if api_key is not None and actor.role != "admin":
+            raise Forbidden("only an admin may enter a provider's key")
+        if api_key is None and known and known.key_set and known.base_url != spec.base_url:
+            raise CallerError("the key was entered for another address: enter it again", param="api_key")
         if known and known.owner == "file":
             raise CallerError(f"the configuration file declares {spec.name!r}; change it there", param="name")
         if "169.254" in spec.base_url or "10." in spec.base_url:
@@ -290,10 +294,24 @@ class FakeObjects:
         self._providers[spec.name] = ProviderRow(
             name=spec.name, kind=spec.kind, base_url=spec.base_url, models=spec.models, owner="store",
             key_set=api_key is not None or bool(known and known.key_set),
-            key_hint=api_key[-4:] if api_key else known.key_hint if known else "",
+            key_hint=f"…{api_key[-4:]}" if api_key else known.key_hint if known else "",
             rotated_us=self._control.now_us if api_key else known.rotated_us if known else 0,
         )  # fmt: skip
         self._control.note(actor, "provider.rotate" if known and api_key else "provider.put", spec.name)
+        return self._control.published()
+
+    async def rotate_key(self, actor: Actor, name: str, api_key: str) -> Published:
+        if actor.role != "admin":
+            raise Forbidden("only an admin may enter a provider's key")
+        if name not in self._providers:
+            raise NotFound(f"there is no provider {name!r}")
+        row = self._providers[name]
+        if row.owner == "file":
+            raise CallerError(f"the configuration file declares {name!r}; change it there", param="name")
+        self._providers[name] = msgspec.structs.replace(
+            row, key_set=bool(api_key), key_hint=f"…{api_key[-4:]}", rotated_us=self._control.now_us
+        )
+        self._control.note(actor, "provider.rotate", name)
         return self._control.published()
 
     async def remove_provider(self, actor: Actor, name: str) -> Published:
@@ -381,7 +399,7 @@ class FakeMachine:
             "gateway": "http://127.0.0.1:8400",
             "data_dir": str(Path("/var/lib/trimtab")),
             "ledger": {"files": 2, "bytes": 48_231},
-            "disk": {"free_bytes": 81_000_000_000, "calls_bytes": 312_000_000},
+            "disk": {"free_bytes": 81_000_000_000, "total_bytes": 99_000_000_000, "used_bytes": 312_000_000},
             "counters": {"requests": 18_231, "unrecorded_opened": self.unrecorded, "unrecorded_closed": 0},
         }
 
@@ -394,7 +412,7 @@ class FakeMachine:
 
     async def back_up(self, actor: Actor, target: str) -> dict[str, Any]:
         self._control.note(actor, "data.backup", target)
-        return {"target": target, "files": ["app.db", "calls-20260922.db"], "bytes": 312_000_000}
+        return {"path": target, "files": 7, "bytes": 312_000_000, "began_us": self._control.now_us}
 
 
 SETTINGS = (

@@ -115,7 +115,7 @@ PROVIDERS = (
     ),
     ProviderRow(
         name="anthropic", kind="openai", base_url="https://api.anthropic.com/v1", owner="store", key_set=True,
-        models=("claude-sonnet",), key_hint="x7Qa", rotated_us=NOW_US - 15 * HOUR_US,
+        models=("claude-sonnet",), key_hint="…x7Qa", rotated_us=NOW_US - 15 * HOUR_US,
     ),
     ProviderRow(name="own", kind="own", base_url="", models=("smollm2",), owner="file", key_set=False),
 )  # fmt: skip

@@ -53,9 +53,12 @@ def test_problems_are_told_in_the_visitors_language(editor):
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
-        ("/users/-/new", {"name": "!", "role": "viewer", "password": "S3cret-word", "password_again": "S3cret-word"}),
-        ("/users/eve/password", {"password": "S3cret-word", "password_again": "S3cret-other"}),
-        ("/providers/-/new", {"name": "!", "kind": "openai", "api_key": "S3cret-word"}),
+        (
+            "/users/-/new",
+            {"name": "!", "role": "viewer", "password": "S3cret-word-here", "password_again": "S3cret-word-here"},
+        ),
+        ("/users/eve/password", {"password": "S3cret-word-here", "password_again": "S3cret-other-one"}),
+        ("/providers/-/new", {"name": "!", "kind": "openai", "api_key": "S3cret-word-here"}),
     ],
 )  # fmt: skip
 def test_a_secret_never_comes_back(admin, path, fields):

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from rigs.fake_control import FakeControl
+from trimtab.api import Published
 from trimtab.console.admin.settings import difference
-from trimtab.types import CallerError, SettingChange, StorageError, new_id
+from trimtab.types import CallerError, ConfigError, SettingChange, StorageError, new_id
 
 
 def test_a_setting_changes_and_its_history_shows_how(editor, control):
@@ -46,6 +47,24 @@ def test_a_setting_that_cannot_be_is_refused_at_its_field(editor, control, name,
     assert control.objects._settings == before
     if status == 422 and name != "data.keep_days":
         assert f'id="s-{name}-problem"' in page.text
+
+
+def test_the_file_is_read_again(editor, control, monkeypatch):
+    assert editor.post("/settings/-/reload").headers["location"] == "/settings?done=reloaded"
+
+    async def noted(actor):
+        return Published(generation=9, obeyed=True, notes=("[console] has changed; that takes a restart",))
+
+    monkeypatch.setattr(control.machine, "reload", noted)
+    assert "takes a restart" in editor.post("/settings/-/reload").words
+
+    async def broken(actor):
+        raise ConfigError("trimtab.toml:7: no such key")
+
+    monkeypatch.setattr(control.machine, "reload", broken)
+    page = editor.post("/settings/-/reload")
+    assert page.status == 422
+    assert "trimtab.toml:7" in page.words
 
 
 def test_a_difference_shows_what_went_and_came():

@@ -77,25 +77,35 @@ def test_the_default_project_stays(admin, control):
 
 
 def test_a_user_is_added_and_can_sign_in(admin, control, stranger):
-    fields = {"name": "kenji", "role": "editor", "password": "long enough", "password_again": "long enough"}
+    fields = {
+        "name": "kenji",
+        "role": "editor",
+        "password": "long enough, this",
+        "password_again": "long enough, this",
+    }
     assert admin.post("/users/-/new", fields).headers["location"] == "/users?done=user_added"
     stranger.get("/sign-in")
-    assert stranger.post("/sign-in", {"name": "kenji", "password": "long enough"}).status == 303
-    assert "long enough" not in repr(control.people.entries)
+    assert stranger.post("/sign-in", {"name": "kenji", "password": "long enough, this"}).status == 303
+    assert "long enough, this" not in repr(control.people.entries)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"password": "short", "password_again": "short"}, "At least 10"),
-        ({"password_again": "other words"}, "differ"),
+        ({"password": "short", "password_again": "short"}, "At least 12"),
+        ({"password_again": "other words, long"}, "differ"),
         ({"role": "root"}, "Choose"),
         ({"name": "EVE"}, "taken"),
         ({"name": "a b"}, "letters"),
     ],
 )
 def test_a_user_that_cannot_be_is_not_added(admin, control, changes, said):
-    fields = {"name": "new", "role": "viewer", "password": "long enough", "password_again": "long enough"}
+    fields = {
+        "name": "new",
+        "role": "viewer",
+        "password": "long enough, this",
+        "password_again": "long enough, this",
+    }
     before = len(control.people._users)
     page = admin.post("/users/-/new", fields | changes)
     assert page.status == 422
@@ -106,10 +116,10 @@ def test_a_user_that_cannot_be_is_not_added(admin, control, changes, said):
 def test_a_users_role_password_and_access_change(admin, control, stranger):
     assert admin.post("/users/vic/role", {"role": "editor"}).status == 303
     assert control.people._users["vic"].role == "editor"
-    fields = {"password": "other words", "password_again": "other words"}
+    fields = {"password": "other words, long", "password_again": "other words, long"}
     assert admin.post("/users/vic/password", fields).status == 303
     stranger.get("/sign-in")
-    assert stranger.post("/sign-in", {"name": "vic", "password": "other words"}).status == 303
+    assert stranger.post("/sign-in", {"name": "vic", "password": "other words, long"}).status == 303
     assert admin.post("/users/vic/disabled", {"disabled": "yes"}).status == 303
     assert stranger.get("/").headers["location"].startswith("/sign-in")
     assert "disabled" in admin.get("/users/vic").words

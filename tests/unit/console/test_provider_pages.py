@@ -54,15 +54,45 @@ def test_a_key_is_rotated_and_the_rest_stays(admin, control):
     assert admin.post("/providers/anthropic/key", {"api_key": ""}).status == 422
     assert admin.post("/providers/anthropic/key", {"api_key": "sk-another-key-9876"}).status == 303
     after = control.objects._providers["anthropic"]
-    assert after == msgspec.structs.replace(before, key_hint="9876", rotated_us=control.now_us)
+    assert after == msgspec.structs.replace(before, key_hint="…9876", rotated_us=control.now_us)
     assert "…9876" in admin.get("/providers").words
 
 
-def test_changing_a_provider_keeps_its_key(admin, control):
-    fields = {"kind": "openai", "base_url": "https://new.example.org/v1", "models": "claude-sonnet"}
-    assert admin.post("/providers/anthropic", fields).status == 303
+def test_changing_a_provider_keeps_its_key(editor, control):
+    fields = {"kind": "openai", "base_url": "https://api.anthropic.com/v1", "models": "one\ntwo"}
+    assert editor.post("/providers/anthropic", fields).status == 303
     row = control.objects._providers["anthropic"]
-    assert (row.base_url, row.key_set, row.key_hint) == ("https://new.example.org/v1", True, "x7Qa")
+    assert (row.models, row.key_set, row.key_hint) == (("one", "two"), True, "…x7Qa")
+
+
+def test_a_key_is_asked_for_again_before_it_goes_to_another_address(editor, admin, control):
+    fields = {"kind": "openai", "base_url": "https://new.example.org/v1", "models": "claude-sonnet"}
+    before = control.objects._providers["anthropic"]
+    for page in (
+        editor.post("/providers/anthropic", fields),
+        admin.post("/providers/anthropic", fields | {"api_key": ""}),
+    ):
+        assert page.status == 422
+        assert "enter it again" in page.words
+    assert editor.post("/providers/anthropic", fields | {"api_key": "sk-mine"}).status == 422
+    assert control.objects._providers["anthropic"] == before
+    assert admin.post("/providers/anthropic", fields | {"api_key": "sk-mine-again"}).status == 303
+    assert control.objects._providers["anthropic"].base_url == "https://new.example.org/v1"
+
+
+def test_what_a_form_does_not_show_stays(admin, control, monkeypatch):
+    sent = []
+    spec = msgspec.structs.replace(control.machine.providers[1], headers={"x-team": "a"}, proxy="http://p:1")
+    control.machine.providers = (spec,)
+
+    async def put(actor, spec, *, api_key):
+        sent.append((spec, api_key))
+        return control.published()
+
+    monkeypatch.setattr(control.objects, "put_provider", put)
+    fields = {"kind": "openai", "base_url": spec.base_url, "models": "other"}
+    assert admin.post(f"/providers/{spec.name}", fields).status == 303
+    assert sent == [(msgspec.structs.replace(spec, models=("other",)), None)]
 
 
 def test_a_provider_goes_only_when_its_name_was_typed(admin, control):

@@ -12,7 +12,20 @@ PAGE = 50
 
 FILTERS = ("actor", "action", "object")
 
-NOUNS = ("key.", "project.", "provider.", "setting.", "user.", "session.", "calls.", "config.", "data.")
+NOUNS = (
+    "key.",
+    "project.",
+    "provider.",
+    "setting.",
+    "user.",
+    "session.",
+    "call.",
+    "feedback.",
+    "view.",
+    "config.",
+    "backup.",
+    "console.",
+)
 """Beginnings of actions that the filter offers; any other can be typed."""
 
 

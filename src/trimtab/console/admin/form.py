@@ -32,6 +32,7 @@ class Form:
         """
         self._t = visit.t
         self.values = (present or {}) | values
+        self._fields = frozenset(values)
         self.problems: dict[str, str] = {}
 
     @classmethod
@@ -101,7 +102,7 @@ class Form:
 
     def blame(self, error: TrimtabError) -> None:
         """Note an error at the field it names, else at the form."""
-        field = error.param if error.param else ENTIRE
+        field = error.param if error.param in self._fields else ENTIRE
         self.problems.setdefault(field, error.message)
 
 

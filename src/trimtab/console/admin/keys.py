@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
-from trimtab.types import NotFound, PayloadPolicy
+from trimtab.types import PayloadPolicy
 
 from .form import Form, form_page, once, outcome, page_fields
 
@@ -71,7 +71,7 @@ async def revoke(visit: Visit) -> Response:
 async def _form(visit: Visit, form: Form) -> Response:
     projects = [project.name for project in await visit.control.objects.projects()]
     if (asked := form.values.get("project")) and asked not in projects:
-        form.blame(NotFound(visit.t("form.no_project", name=asked), param="project"))
+        form.problem("project", "no_project", name=asked)
     fields = {"title": visit.t("key.new"), "names": projects, "policies": ("", *POLICIES)}
     return await form_page(visit, "key_new.html", form, **fields)
 

@@ -122,8 +122,8 @@ async def _page(visit: Visit, form: Form) -> Response:
 
 
 ROUTES = (
-    Route("GET", "/privacy", show, "editor"),
+    Route("GET", "/privacy", show),
     Route("POST", "/privacy/-/erase", once(erase), "admin"),
-    Route("GET", "/privacy/-/export", export, "editor"),
+    Route("GET", "/privacy/-/export", export),
     Route("POST", "/privacy/-/backup", once(back_up), "admin"),
 )

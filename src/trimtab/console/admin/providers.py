@@ -2,6 +2,7 @@
 
 import re
 
+import msgspec
 from starlette.responses import Response
 
 from trimtab.api import ProviderRow
@@ -50,13 +51,15 @@ async def open_one(visit: Visit) -> Response:
 
 
 async def change(visit: Visit) -> Response:
-    """Change a provider of the store's; its key stays."""
+    """Change a provider of the store's; its key stays unless another is given."""
     row = await _provider(visit)
     form = await Form.read(visit)
-    spec = _read(form, row.name)
+    key = form.secret("api_key", shortest=1, needed=False)
+    asked = _read(form, row.name)
     if form.ok:
         with form.blaming():
-            published = await visit.control.objects.put_provider(visit.actor, spec, api_key=None)
+            spec = await _present(visit, row, asked)
+            published = await visit.control.objects.put_provider(visit.actor, spec, api_key=key or None)
             return visit.redirect(f"/providers/{row.name}", done=outcome(published, "saved"))
     return await _page(visit, row, form)
 
@@ -68,8 +71,7 @@ async def rotate(visit: Visit) -> Response:
     key = form.secret("api_key", shortest=1)
     if form.ok:
         with form.blaming():
-            spec = ProviderSpec(name=row.name, kind=row.kind, base_url=row.base_url, models=row.models)
-            published = await visit.control.objects.put_provider(visit.actor, spec, api_key=key)
+            published = await visit.control.objects.rotate_key(visit.actor, row.name, key)
             return visit.redirect(f"/providers/{row.name}", done=outcome(published, "key_rotated"))
     return await _page(visit, row, form)
 
@@ -105,6 +107,13 @@ def _read(form: Form, name: str) -> ProviderSpec:
     )
 
 
+async def _present(visit: Visit, row: ProviderRow, asked: ProviderSpec) -> ProviderSpec:
+    """Return a provider as it is now, with what the form asks for: what the form does not show stays."""
+    snapshot = await visit.control.machine.snapshot()
+    now = next((spec for spec in snapshot.providers if spec.name == row.name), asked)
+    return msgspec.structs.replace(now, kind=asked.kind, base_url=asked.base_url, models=asked.models)
+
+
 def _kinds() -> list[str]:
     return sorted(entries("trimtab.providers"))
 
@@ -134,11 +143,11 @@ async def _page(visit: Visit, row: ProviderRow, sent: Form | None = None, **fiel
 
 ROUTES = (
     Route("GET", "/providers", show),
-    Route("GET", "/providers/-/new", ask, "admin"),
-    Route("POST", "/providers/-/new", once(add), "admin"),
+    Route("GET", "/providers/-/new", ask, "editor"),
+    Route("POST", "/providers/-/new", once(add), "editor"),
     Route("GET", "/providers/{name}", open_one),
-    Route("POST", "/providers/{name}", once(change), "admin"),
+    Route("POST", "/providers/{name}", once(change), "editor"),
     Route("POST", "/providers/{name}/key", once(rotate), "admin"),
-    Route("POST", "/providers/{name}/remove", once(remove), "admin"),
+    Route("POST", "/providers/{name}/remove", once(remove), "editor"),
     Route("POST", "/providers/{name}/test", test, "editor"),
 )

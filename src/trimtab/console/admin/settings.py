@@ -1,18 +1,20 @@
 """Settings that can be changed while Trimtab runs: owners, values, their history as differences."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
+import msgspec
 from starlette.responses import Response
 
 from trimtab.api import SettingRow
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
-from trimtab.types import NotFound, SettingChange
+from trimtab.types import ConfigError, NotFound, SettingChange
 
-from .form import ENTIRE, Form, form_page, once, outcome
+from .form import Form, form_page, once, outcome
 
 HISTORY = 100
 """Changes shown, newest first."""
@@ -47,6 +49,19 @@ async def change(visit: Visit) -> Response:
     form.problems = {row.name: next(iter(form.problems.values()))}
     form.values = {row.name: form.values.get("value", "")}
     return await _page(visit, form)
+
+
+async def reload(visit: Visit) -> Response:
+    """Read the configuration file again; what cannot be used leaves the old in force."""
+    form = Form(visit, {})
+    try:
+        published = await visit.control.machine.reload(visit.actor)
+    except ConfigError as error:
+        form.blame(error)
+        return await _page(visit, form)
+    if published.notes:
+        return await _page(visit, form, published.notes)
+    return visit.redirect("/settings", done=outcome(published, "reloaded"))
 
 
 async def history(visit: Visit) -> Response:
@@ -102,16 +117,19 @@ async def _setting(visit: Visit) -> SettingRow:
     raise NotFound(f"there is no setting {name!r}")
 
 
-async def _page(visit: Visit, form: Form) -> Response:
+async def _page(visit: Visit, form: Form, notes: Sequence[str] = ()) -> Response:
     groups: defaultdict[str, list[SettingRow]] = defaultdict(list)
     for row in await visit.control.objects.settings():
-        groups[row.name.partition(".")[0]].append(row)
-    fields = {"title": visit.t("nav.settings"), "groups": list(groups.items()), "entire": ENTIRE}
+        told = f"about.{row.name}"
+        about = visit.t(told) if visit.site.words.has(told) else row.about
+        groups[row.name.partition(".")[0]].append(msgspec.structs.replace(row, about=about))
+    fields = {"title": visit.t("nav.settings"), "groups": list(groups.items()), "notes": notes}
     return await form_page(visit, "settings.html", form, **fields)
 
 
 ROUTES = (
     Route("GET", "/settings", show),
     Route("GET", "/settings/-/history", history),
+    Route("POST", "/settings/-/reload", once(reload), "editor"),
     Route("POST", "/settings/{name}", once(change), "editor"),
 )

@@ -10,7 +10,7 @@ from trimtab.types import ROLES, NotFound, Role, User
 
 from .form import Form, form_page, once
 
-SHORTEST_PASSWORD = 10
+SHORTEST_PASSWORD = 12
 """Characters; the control process has the last word."""
 
 
