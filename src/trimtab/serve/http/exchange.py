@@ -8,8 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from .head import CONTINUE, NO_BODY, encode_head, refusal
-from .limits import UNREAD_BYTES
+from .head import BODILESS, CHUNKED, CLOSING, CONTINUE, NO_BODY, encode_headers, refusal
+from .limits import UNREAD_BYTES, UNSENT_BYTES
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -23,7 +23,6 @@ App = Callable[
 
 _GONE = "the client closed its connection before the answer was complete"
 _DISCONNECT = "http.disconnect"
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Gone(OSError):
@@ -36,18 +35,15 @@ class Exchange:
     __slots__ = (
         "_connection",
         "_delivered",
-        "_framed",
         "_head",
+        "_left",
         "_pieces",
-        "_waiter",
+        "_waiters",
         "begun",
-        "bodiless",
-        "chunked",
         "ended",
         "expects",
         "gone",
         "keep_alive",
-        "old",
         "scope",
         "task",
         "unread",
@@ -59,64 +55,79 @@ class Exchange:
         self.scope = scope
         self.task: asyncio.Task[None] | None = None
         self._pieces: list[bytes] = []
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] | None = None
         self._head: Message | None = None
-        self._delivered = self._framed = False
+        self._left = 0
+        self._delivered = False
         self.unread = 0
         """Body bytes that the application has not taken."""
         self.whole = False
         """The request has arrived whole."""
         self.expects = False
         """The client waits for `100 Continue` before it sends the body."""
-        self.old = False
-        """HTTP/1.0: no chunked replies."""
         self.keep_alive = True
         self.gone = False
         self.begun = self.ended = False
-        self.chunked = self.bodiless = False
 
     async def run(self, app: App) -> None:
         """Run the application, and see to it that the reply ends as what it is."""
         try:
             await app(self.scope, self.receive, self.send)
+            if not (self.ended or self.gone):
+                self._fail("returned before its reply was complete")
         except Gone:
             pass  # whoever asked is not there to be told
         except asyncio.CancelledError:
-            self.keep_alive = False  # cut at the end of a drain; the reply stays as far as it came
+            pass  # cut at the end of a drain; the reply stays as far as it came
         except Exception:  # noqa: BLE001 - whatever an application raises, the server goes on
-            _log.exception("the application failed on %s", self.scope["path"][:200])
-            if not self.begun and not self.gone:
-                self._fail()
+            self._fail("raised", exc_info=True)
         finally:
             self._connection.finished(self)
 
-    def _fail(self) -> None:
-        self.begun = self.ended = True
-        self.keep_alive = False
-        self._connection.write(refusal(500, "an internal error ended the request"))
+    def _fail(self, how: str, *, exc_info: bool = False) -> None:
+        """Say 500 where a reply has not begun; one that has stays unterminated."""
+        _log.error("the application %s on %r", how, self.scope["path"][:200], exc_info=exc_info)
+        if not self.begun and not self.gone:
+            self.begun = self.ended = True
+            self.keep_alive = False
+            self._connection.write(refusal(500, "an internal error ended the request"))
 
     # --- the connection's side ------------------------------------------------------------------------------
+
+    @property
+    def hungry(self) -> bool:
+        """Whether the application waits for what the client has yet to send."""
+        return self._waiters is not None and not self._delivered
+
+    @property
+    def endless(self) -> bool:
+        """Whether only the connection's end says that the reply is whole."""
+        return self.begun and self._left == CLOSING
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the body."""
         self._pieces.append(data)
         self.unread += len(data)
-        self._wake()
+        if self._waiters is not None:
+            self._wake()
+        if self.unread > UNREAD_BYTES:
+            self._connection.regulate()
 
     def complete(self) -> None:
         """The request is whole."""
         self.whole = True
-        self._wake()
+        if self._waiters is not None:
+            self._wake()
 
     def lose(self) -> None:
         """The client is gone, or what it sends cannot be read."""
         self.gone = True
-        self._wake()
+        if self._waiters is not None:
+            self._wake()
 
     def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
 
@@ -125,16 +136,27 @@ class Exchange:
     async def receive(self) -> Message:
         """Return the next piece of the body; after the last, wait until the client has gone or has its reply."""
         if not self._delivered:
-            if self.expects and not self.begun:
-                self.expects = False
-                self._connection.write(CONTINUE)
-            while not (self._pieces or self.whole or self.gone):
-                await self._wait()
+            if not (self._pieces or self.whole or self.gone):
+                await self._hunger()
             if not self.gone:
                 return self._take()
         while not (self.gone or self.ended):
             await self._wait()
         return {"type": _DISCONNECT}
+
+    async def _hunger(self) -> None:
+        """Wait for more of the body; the client's time for it runs meanwhile."""
+        connection = self._connection
+        if self.expects:
+            self.expects = False
+            if not self.begun:
+                connection.write(CONTINUE)
+        try:
+            while not (self._pieces or self.whole or self.gone):
+                connection.expect()
+                await self._wait()
+        finally:
+            connection.relieve()
 
     def _take(self) -> Message:
         pieces = self._pieces
@@ -143,11 +165,15 @@ class Exchange:
         blocked, self.unread = self.unread > UNREAD_BYTES, 0
         if blocked:
             self._connection.regulate()
-        self._delivered = self.whole
-        return {"type": "http.request", "body": body, "more_body": not self.whole}
+        self._delivered = whole = self.whole
+        return {"type": "http.request", "body": body, "more_body": not whole}
 
     def _wait(self) -> asyncio.Future[None]:
-        self._waiter = waiter = self._connection.loop.create_future()
+        waiter = self._connection.loop.create_future()
+        if self._waiters is None:
+            self._waiters = [waiter]
+        else:
+            self._waiters.append(waiter)
         return waiter
 
     async def send(self, message: Message) -> None:
@@ -155,65 +181,92 @@ class Exchange:
 
         Raises:
             Gone: the client is no longer there.
-            RuntimeError: the application sends out of order.
-            ValueError: a header holds a line break.
+            RuntimeError: the application sends out of order, or another length than it said.
+            ValueError: a header or the status would not be HTTP.
         """
         if self.gone:
             raise Gone(_GONE)
         kind = message["type"]
         if kind == "http.response.body":
-            connection = self._connection
-            body, more = message.get("body", b""), message.get("more_body", False)
-            if self._head is not None:
-                data = self._begin(self._head, body, more=more)
-            elif self.begun and not self.ended:
-                data = self._more(body, more=more)
-            else:
-                raise RuntimeError("a reply's body must follow its head, and ends once")
-            if data:
-                connection.write(data)
-            if not more:
-                self.ended = True
-                self._wake()
-            if connection.blocked:
-                await connection.unblocked()
+            self._send_body(message.get("body", b""), more=message.get("more_body", False))
+            if self._connection.blocked:
+                await self._connection.unblocked()
+                if self.gone:
+                    raise Gone(_GONE)
         elif kind == "http.response.start":
             if self._head is not None or self.begun:
                 raise RuntimeError("a reply has one head")
             self._head = message
 
-    def _begin(self, start: Message, body: bytes, *, more: bool) -> bytes:
-        """Return the head and what there is of the body: one write, so that no delayed ACK comes between."""
-        connection, headers, status = self._connection, list(start.get("headers", ())), start["status"]
-        framed = False
-        for name, _ in headers:
-            if name in _FRAMING:
-                framed = True
-        self.bodiless = status in NO_BODY or self.scope["method"] == "HEAD"
-        if not (self.whole and not connection.draining):
-            self.keep_alive = False
-        lines = connection.server.date_line
-        if not framed and status not in NO_BODY:
-            if not more:
-                lines += b"content-length: %d\r\n" % len(body)
-            elif self.old:
-                self.keep_alive = False
-            else:
-                self.chunked = True
-                lines += b"transfer-encoding: chunked\r\n"
-        if not self.keep_alive:
-            lines += b"connection: close\r\n"
-        elif self.old:
-            lines += b"connection: keep-alive\r\n"
-        head = encode_head(status, headers, lines)
-        self._head, self.begun = None, True
-        return head + self._more(body, more=more)
+    def _send_body(self, body: bytes, *, more: bool) -> None:
+        if self._head is not None:
+            self._begin(self._head, body, more=more)
+        elif not self.begun or self.ended:
+            raise RuntimeError("a reply's body must follow its head, and ends once")
+        elif self._left == CHUNKED and more:  # what streams consist of
+            if body:
+                self._connection.write(b"%x\r\n%b\r\n" % (len(body), body))
+        elif data := self._framed(body, more=more):
+            self._connection.write(data)
+        if not more:
+            self.ended = True
+            if self._waiters is not None:
+                self._wake()
 
-    def _more(self, body: bytes, *, more: bool) -> bytes:
-        if self.bodiless:
-            return b""
-        if not self.chunked:
+    def _begin(self, start: Message, body: bytes, *, more: bool) -> None:
+        """Send the head and what there is of the body: one write, so that no delayed ACK comes between."""
+        connection, scope, status = self._connection, self.scope, start["status"]
+        theirs, length, close = encode_headers(start.get("headers", ()))
+        if close or not self.whole or connection.draining:
+            self.keep_alive = False
+        if length < 0 and not more:
+            length = len(body)
+        usual = self.keep_alive and status not in NO_BODY and scope["http_version"] == "1.1"
+        if usual and length == len(body) and not more and scope["method"] != "HEAD":
+            ours = b"content-length: %d\r\n" % length
+        else:
+            ours = self._frame(status, length)
+            body = self._framed(body, more=more)
+        head = b"%b%b%b\r\n" % (connection.server.opening(status), theirs, ours)
+        self._head, self.begun = None, True
+        if len(body) > UNSENT_BYTES:
+            connection.writelines((head, body))
+        else:
+            connection.write(head + body)
+
+    def _frame(self, status: int, length: int) -> bytes:
+        """Return the lines that say where a reply ends; `length` is negative where nobody knows it yet."""
+        scope = self.scope
+        old, head_only = scope["http_version"] == "1.0", scope["method"] == "HEAD"
+        lines, self._left = b"", length
+        if length < 0 and old:
+            self.keep_alive, self._left = head_only or status in NO_BODY, CLOSING
+        elif length < 0:
+            self._left = CHUNKED
+            lines = b"transfer-encoding: chunked\r\n"
+        elif length or not head_only:  # of an empty reply to HEAD we cannot know what GET would give
+            lines = b"content-length: %d\r\n" % length
+        if status in NO_BODY:
+            lines = b""
+        if head_only or status in NO_BODY:
+            self._left = BODILESS
+        if not self.keep_alive:
+            return lines + b"connection: close\r\n"
+        return lines + b"connection: keep-alive\r\n" if old else lines
+
+    def _framed(self, body: bytes, *, more: bool) -> bytes:
+        """Return what goes out for a piece of the body.
+
+        Raises:
+            RuntimeError: the body is longer or shorter than the head says: the next reply would be read in its place.
+        """
+        left = self._left
+        if left >= 0:
+            self._left = left = left - len(body)
+            if left < 0 or (left and not more):
+                raise RuntimeError("a reply's body must be as long as its content-length says")
             return body
-        if more:
-            return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-        return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+        if left == CHUNKED:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            return chunk if more else chunk + b"0\r\n\r\n"
+        return b"" if left == BODILESS else body

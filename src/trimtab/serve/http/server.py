@@ -1,17 +1,16 @@
-"""The listening side: connections, their deadlines, and the end in order."""
+"""The server of one application: connections, their deadlines, and the end in order."""
 
 import asyncio
 import socket
-from contextlib import suppress
 from email.utils import formatdate
 from time import time
 
+from .acceptor import Acceptor
 from .connection import Connection
 from .exchange import App, Exchange
-from .head import Target, parse_target
-from .limits import LINGER_S, Limits
+from .head import Target, parse_target, status_line
+from .limits import KERNEL_BYTES, LINGER_S, Limits
 
-_BACKLOG = 4096
 _TICK_S = 0.5
 """How often deadlines are looked at, and the Date header is made anew."""
 _TARGETS_KEPT = 256
@@ -27,15 +26,17 @@ class HttpServer:
         """Prepare to serve; `run` does."""
         self.limits = limits or Limits()
         self.address: tuple[str, int] | None = None
-        self.date_line = b""
+        self._date_line = b""
+        self._openings: dict[int, bytes] = {}
+        self.horizon = 0.0
+        """The deadline of who has to go on from now, in the loop's time: exact to a tick, and never too early."""
         self._app = app
+        self._tick_s = min(_TICK_S, self.limits.idle_s / 4)
         self._connections: set[Connection] = set()
-        self._waiting: dict[Connection, float] = {}
-        """Connections whose client has to do something next, and until when: in the order of their deadlines."""
         self._active: set[Exchange] = set()
         self._targets: dict[bytes, Target] = {}
         self._changed = asyncio.Event()
-        self._listening: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -45,57 +46,54 @@ class HttpServer:
         """Serve until `stop` is set and every open request is answered; owns the descriptor and closes it.
 
         Once `stop` is set no connection is accepted and idle ones are closed. `cut` ends the open ones.
+
+        Args:
+            listener: the descriptor of a socket that listens.
+            stop: ends it.
         """
         self.loop = asyncio.get_running_loop()
         self._tick()
         try:
             with socket.socket(fileno=listener) as given:
-                given.setblocking(False)  # noqa: FBT003 - the standard library's signature
-                self.address = given.getsockname()[:2] if given.family != socket.AF_UNIX else None
-                async with asyncio.TaskGroup() as tasks:
-                    stopping = tasks.create_task(self._await_stop(stop))
-                    try:
-                        await self._accept(given)
-                    finally:
-                        stopping.cancel()
-            self._drain()
-            while self._active:
-                self._changed.clear()
-                await self._changed.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LINGER_S):  # for clients to take what was written last
-                    while self._connections:
-                        self._changed.clear()
-                        await self._changed.wait()
+                self._prepare(given)
+                self._acceptor = acceptor = Acceptor(given, lambda: Connection(self), self._room)
+                try:
+                    acceptor.resume()
+                    await stop.wait()
+                finally:
+                    self._draining = True
+                    await acceptor.close()
+            await self._drain()
         finally:
             self._close()
             await asyncio.sleep(0)  # sockets that were aborted are closed in the loop's next turn
 
-    async def _await_stop(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self._draining = True
-        self._changed.set()
+    def _prepare(self, given: socket.socket) -> None:
+        given.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        if given.family == socket.AF_UNIX:
+            return
+        self.address = given.getsockname()[:2]
+        option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        if option is not None:  # Linux and macOS; its connections inherit it
+            given.setsockopt(socket.IPPROTO_TCP, option, KERNEL_BYTES)
 
-    async def _accept(self, given: socket.socket) -> None:
-        """Accept while there is room; while there is none, newcomers wait in the kernel's queue."""
-        while not self._draining:
-            self._changed.clear()
-            if self._listening is None and len(self._connections) < self.limits.connections:
-                self._listening = await self.loop.create_server(
-                    lambda: Connection(self), sock=given.dup(), backlog=_BACKLOG
-                )
-                continue
-            await self._changed.wait()
-        self._stop_accepting()
-
-    def _stop_accepting(self) -> None:
-        listening, self._listening = self._listening, None
-        if listening is not None:
-            listening.close()
-
-    def _drain(self) -> None:
+    async def _drain(self) -> None:
+        """Close what is idle, and return once the rest has come to its end."""
+        for connection in self._connections:
+            connection.draining = True
+        for _ in range(2):
+            await asyncio.sleep(0)  # requests that had arrived by now are read, and answered
         for connection in tuple(self._connections):
-            connection.drain()
+            connection.close_idle()
+        while self._connections or self._active:
+            self._changed.clear()
+            # Without an open request, what is left is for clients to take, or to complete what they began to ask.
+            limit = None if self._active else LINGER_S
+            try:
+                async with asyncio.timeout(limit):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
 
     def cut(self) -> None:
         """Cancel every open request; each records how it ended, and its reply stays unterminated."""
@@ -104,39 +102,30 @@ class HttpServer:
                 exchange.task.cancel()
 
     def _close(self) -> None:
-        self._stop_accepting()
         if self._timer is not None:
             self._timer.cancel()
+        self.cut()
         for connection in tuple(self._connections):
             connection.abort()
 
     # --- connections ----------------------------------------------------------------------------------------
 
+    def _room(self) -> int:
+        coming = self._acceptor.coming if self._acceptor is not None else 0
+        return self.limits.connections - len(self._connections) - coming
+
     def opened(self, connection: Connection) -> None:
         """Take a connection in."""
         self._connections.add(connection)
-        self.expect(connection)
-        if self._draining:
-            connection.drain()
-        elif len(self._connections) >= self.limits.connections:
-            self._stop_accepting()
+        connection.draining = self._draining
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
-        self._waiting.pop(connection, None)
-        if self._listening is None:
+        if self._draining:
             self._changed.set()
-
-    def expect(self, connection: Connection) -> None:
-        """Give its client the idle time, from now, to go on."""
-        waiting = self._waiting
-        waiting.pop(connection, None)
-        waiting[connection] = self.loop.time() + self.limits.idle_s
-
-    def forget(self, connection: Connection) -> None:
-        """Wait for its client no longer."""
-        self._waiting.pop(connection, None)
+        elif self._acceptor is not None:
+            self._acceptor.resume()
 
     # --- requests -------------------------------------------------------------------------------------------
 
@@ -155,6 +144,17 @@ class HttpServer:
                 self._targets[url] = found
         return found
 
+    def opening(self, status: int) -> bytes:
+        """Return a reply's first lines: the status, and the date.
+
+        Raises:
+            ValueError: it is no status that a reply can end with.
+        """
+        found = self._openings.get(status)
+        if found is None:
+            self._openings[status] = found = status_line(status) + self._date_line
+        return found
+
     def start(self, exchange: Exchange) -> None:
         """Run the application on a request."""
         # The exchange keeps the task, and `run` lets no error out: it cannot be lost.
@@ -171,12 +171,12 @@ class HttpServer:
     # --- time -----------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        self.date_line = b"date: %b\r\n" % formatdate(time(), usegmt=True).encode()
+        # First of all, so that a fault below cannot be the last tick.
+        self._timer = self.loop.call_later(self._tick_s, self._tick)
+        self._date_line = b"date: %b\r\n" % formatdate(time(), usegmt=True).encode()
+        self._openings.clear()
         now = self.loop.time()
-        while self._waiting:
-            connection = next(iter(self._waiting))
-            if self._waiting[connection] > now:
-                break
-            del self._waiting[connection]
+        self.horizon = now + self._tick_s + self.limits.idle_s
+        # 30 µs for a thousand connections; cheaper than to keep them in order at each request.
+        for connection in [each for each in self._connections if each.deadline <= now]:
             connection.overdue()
-        self._timer = self.loop.call_later(min(_TICK_S, self.limits.idle_s / 4), self._tick)
