@@ -145,7 +145,11 @@ class Served:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
-        await asyncio.wait_for(loop.sock_connect(sock, ("127.0.0.1", self.port)), PATIENCE_S)
+        try:
+            await asyncio.wait_for(loop.sock_connect(sock, ("127.0.0.1", self.port)), PATIENCE_S)
+        except OSError:
+            sock.close()
+            raise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.clients.append(Client(sock))
         return self.clients[-1]

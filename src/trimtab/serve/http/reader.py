@@ -72,15 +72,18 @@ class Reader:
                 raise Refused(431, f"a request's head, its trailer or a chunk's is over {HEAD_BYTES} bytes")
 
     def close(self) -> None:
-        """Let go of the parser: it refers back to us, and a cycle would wait for the garbage collector."""
+        """Let go of what refers back to us: a cycle would wait for the garbage collector."""
         self._parser = self.incoming = None
+        del self._connection
 
     def _raise(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
+        # Never `raise cause`: an exception whose traceback holds a frame that holds it is a cycle.
         if isinstance(cause, Refused):
-            raise cause
-        if isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
-            raise cause  # a fault of ours: the loop logs it and closes the connection
+            raise Refused(cause.status, str(cause)) from None
+        if isinstance(error, httptools.HttpParserCallbackError):
+            # The loop logs it, and closes the connection.
+            raise RuntimeError("a fault of the server's own") from cause  # noqa: TRY004 - no type is at fault
         if self.final and self.incoming is None:
             return  # what follows a last request is of no interest (RFC 9112, section 9.6)
         raise Refused(400, f"this is not HTTP/1.1: {error}") from None
