@@ -50,19 +50,25 @@ class Gateway:
         count("requests")
         count("in_flight")
         try:
-            await self._handler(scope)(scope, receive, send)
+            await self._answer(scope, receive, send)
         except ClientGone:
             return  # nobody is there to be told; the call is recorded
+        finally:
+            count("in_flight", -1)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._handler(scope)(scope, receive, send)
+        except ClientGone:
+            raise
         except TrimtabError as error:
-            count("rejected")
+            self._core.counts.add_named("rejected")
             await send_error(send, error)
         except Exception:  # noqa: BLE001 - faults of ours reach callers as errors too
-            _log.exception("an internal error ended a request to %s", scope["path"][:200])
+            _log.exception("an internal error ended a request to %r", scope["path"][:200])
             await send_error(
                 send, TrimtabError("an internal error ended the request; the gateway's log says more")
             )
-        finally:
-            count("in_flight", -1)
 
     def _handler(self, scope: Scope) -> Handler:
         path = scope["path"]

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from trimtab.types import TrimtabError
-from trimtab.types.errors import ProviderRejected
+from trimtab.types.errors import ClientGone, ProviderRejected
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -16,10 +16,17 @@ JSON = (b"content-type", b"application/json")
 
 
 async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    """Send a whole reply in one go."""
+    """Send a whole reply in one go.
+
+    Raises:
+        ClientGone: nobody is there to take it.
+    """
     headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    try:
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+    except OSError as error:  # how a server says that (ASGI, `send`)
+        raise ClientGone("the client closed its connection before its answer was sent") from error
 
 
 async def send_json(send: Send, status: int, body: object, headers: Headers | None = None) -> None:
