@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 
 import msgspec
@@ -22,6 +23,7 @@ from .options import (
     url_of,
 )
 from .publish import own_model
+from .runfile import read_token
 from .spawn import Child
 from .supervisor import Supervisor
 
@@ -136,7 +138,7 @@ def _run(config: Config, layout: Layout, lock: FolderLock) -> int:
             children,
             urls=(gateway, admin),
             drain_s=config.gateway.drain_s,
-            announce=lambda: log.info("%s", summary(config, gateway, admin)),
+            announce=lambda: log.info("%s", summary(config, gateway, sign_in_url(layout, admin))),
             wants_model=wants_model or (lambda: False),
             close_listeners=close_listeners,
         ).run()
@@ -177,6 +179,17 @@ def model_wish(config: Config, layout: Layout) -> Callable[[], bool] | None:
     return wanted
 
 
+def sign_in_url(layout: Layout, console: str) -> str:
+    """Return where to sign in: on a terminal with the token, which a log that others read must not hold.
+
+    The token stands in the fragment, which no browser sends to a server.
+    """
+    token = read_token(layout.run)
+    if token is None or not sys.stderr.isatty():
+        return f"{console}/sign-in (its token stands in {layout.run / 'admin.token'})"
+    return f"{console}/sign-in#token={token}"
+
+
 def summary(config: Config, gateway: str, console: str) -> str:
     """Return the few lines that a person wants to read once Trimtab runs."""
     answers = [f"{provider.name}/..." for provider in config.providers]
@@ -189,7 +202,7 @@ def summary(config: Config, gateway: str, console: str) -> str:
     workers = "1 worker" if config.gateway.workers == 1 else f"{config.gateway.workers} workers"
     lines = (
         ("gateway", f"{gateway}/v1 ({workers}; {door})"),
-        ("admin", console),
+        ("console", console),
         ("answers", ", ".join(answers) or "nothing: configure a provider"),
         ("data", str(config.data_dir)),
         ("settings", str(config.source or "no trimtab.toml: environment and defaults")),

@@ -20,6 +20,7 @@ from .call import (
 )
 from .clock import Clock, SystemClock
 from .errors import (
+    AddressRefused,
     AmbiguousModel,
     CallerError,
     ClientGone,
@@ -92,6 +93,7 @@ from .snapshot import (
     KeySpec,
     Policy,
     ProviderSpec,
+    Reach,
     RetryPolicy,
     RouteSpec,
     Snapshot,
@@ -106,6 +108,7 @@ __all__ = [
     "ROLES",
     "SNAPSHOT_FORMAT",
     "Actor",
+    "AddressRefused",
     "AmbiguousModel",
     "Attempt",
     "AuditEntry",
@@ -160,6 +163,7 @@ __all__ = [
     "ProviderUnavailable",
     "Purpose",
     "RateLimited",
+    "Reach",
     "ReasoningDelta",
     "Record",
     "RefusalDelta",

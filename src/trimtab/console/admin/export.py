@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 
 import msgspec
 
-from trimtab.api import call_json
+from trimtab.api import call_row
 from trimtab.storage import CallQuery
 from trimtab.types import Call
 
@@ -33,7 +33,7 @@ def query_of(form: Form, zone: tzinfo) -> CallQuery:
 async def lines(pages: AsyncIterator[list[Call]]) -> AsyncIterator[bytes]:
     """Yield a line of JSON for every call, a page of calls at a time."""
     async for calls in pages:
-        yield b"".join(msgspec.json.encode(call_json(call, payload=True)) + b"\n" for call in calls)
+        yield b"".join(msgspec.json.encode(call_row(call, payload=True)) + b"\n" for call in calls)
 
 
 def file_name(now_us: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace as with_fields
 from starlette.responses import Response
 
-from trimtab.api import call_json
+from trimtab.api import call_row
 from trimtab.console.content.conversation import MOST_TURNS, Turn, answer_turns, decode, pretty, request_turns
 from trimtab.console.content.markdown import MOST_CHARACTERS, plain, render
 from trimtab.console.costs import cost_parts
@@ -82,7 +82,7 @@ async def show(visit: Visit) -> Response:
 async def download(visit: Visit) -> Response:
     """Return the whole call as JSON, as the admin API has it."""
     call = await _call(visit)
-    response = visit.json(call_json(call, payload=True))
+    response = visit.json(call_row(call, payload=True))
     response.headers["content-disposition"] = f'attachment; filename="{call.id}.json"'
     return response
 
