@@ -46,6 +46,7 @@ class Connection(asyncio.Protocol):
         "blocked",
         "closing",
         "draining",
+        "ending",
         "loop",
         "server",
     )
@@ -77,6 +78,9 @@ class Connection(asyncio.Protocol):
         self.closing = False
         """Nothing is answered here any more."""
         self.draining = False
+        """Every reply that begins from now on says that the connection closes after it."""
+        self.ending = False
+        """Closes as soon as nothing is asked."""
 
     # --- the transport's side -------------------------------------------------------------------------------
 
@@ -257,14 +261,14 @@ class Connection(asyncio.Protocol):
             self._close()
         elif not exchange.whole:
             self._linger()
-        elif self._queue and exchange.keep_alive and not self.draining:
+        elif self._queue and exchange.keep_alive:
             self._current = following = self._queue.popleft()
             self.server.start(following)
             self.regulate()
         elif self._refusal is not None:
             self._transport.write(self._refusal)
             self._linger()
-        elif not exchange.keep_alive or self.draining:
+        elif not exchange.keep_alive or (self.ending and not self._in_head):
             self._close()
         else:
             self.server.expect(self)
@@ -274,9 +278,9 @@ class Connection(asyncio.Protocol):
     # --- the server's side ----------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Take no further request; close once what was asked is answered."""
-        self.draining = True
-        if self._current is None and not self.closing:
+        """Take no further request; close once what was asked, were it only half of a head, is answered."""
+        self.draining = self.ending = True
+        if self._current is None and not (self.closing or self._in_head):
             self._close()
 
     def overdue(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from contextlib import suppress
 from email.utils import formatdate
 from time import time
 
@@ -14,6 +13,8 @@ from .limits import LINGER_S, Limits
 _BACKLOG = 4096
 _TICK_S = 0.5
 """How often deadlines are looked at, and the Date header is made anew."""
+_TURNS = 4
+"""Turns of the loop that asyncio takes from accepting a connection to telling its protocol; uvloop takes one."""
 _TARGETS_KEPT = 256
 _LONGEST_KEPT = 256
 
@@ -37,6 +38,9 @@ class HttpServer:
         self._changed = asyncio.Event()
         self._listening: asyncio.Server | None = None
         self._draining = False
+        """Nothing is accepted, and every reply says that its connection closes."""
+        self._over = False
+        """Idle connections are closed."""
         self._timer: asyncio.TimerHandle | None = None
 
     # --- running --------------------------------------------------------------------------------------------
@@ -44,37 +48,68 @@ class HttpServer:
     async def run(self, listener: int, stop: asyncio.Event) -> None:
         """Serve until `stop` is set and every open request is answered; owns the descriptor and closes it.
 
-        Once `stop` is set no connection is accepted and idle ones are closed. `cut` ends the open ones.
+        Once `stop` is set no connection is accepted and idle ones are closed. `cut` ends the open ones. After
+        `retire`, it also ends by itself once the last client has gone.
         """
         self.loop = asyncio.get_running_loop()
         self._tick()
         try:
-            with socket.socket(fileno=listener) as given:
-                given.setblocking(False)  # noqa: FBT003 - the standard library's signature
-                self.address = given.getsockname()[:2] if given.family != socket.AF_UNIX else None
-                async with asyncio.TaskGroup() as tasks:
-                    stopping = tasks.create_task(self._await_stop(stop))
-                    try:
+            async with asyncio.TaskGroup() as tasks:
+                stopping = tasks.create_task(self._await_stop(stop))
+                try:
+                    with socket.socket(fileno=listener) as given:
+                        given.setblocking(False)  # noqa: FBT003 - the standard library's signature
+                        self.address = given.getsockname()[:2] if given.family != socket.AF_UNIX else None
                         await self._accept(given)
-                    finally:
-                        stopping.cancel()
+                    await self._await_clients(stop)
+                finally:
+                    stopping.cancel()
             self._drain()
-            while self._active:
-                self._changed.clear()
-                await self._changed.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LINGER_S):  # for clients to take what was written last
-                    while self._connections:
-                        self._changed.clear()
-                        await self._changed.wait()
+            await self._await_end()
         finally:
             self._close()
             await asyncio.sleep(0)  # sockets that were aborted are closed in the loop's next turn
+
+    def retire(self) -> None:
+        """Accept no more, for another process does; answer what clients still ask on the connections they have.
+
+        Each such reply says `connection: close`, so that no client loses a request to a connection that we close
+        while it sends (RFC 9112, section 9.6). Idle connections stay open until `stop` is set.
+        """
+        self._draining = True
+        for connection in self._connections:
+            connection.draining = True
+        self._changed.set()
 
     async def _await_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._draining = True
         self._changed.set()
+
+    async def _await_clients(self, stop: asyncio.Event) -> None:
+        """Return once `stop` is set, or the last connection is gone after `retire`."""
+        # What was accepted before the socket was closed reaches us in the loop's next turns.
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        while (self._connections or self._active) and not stop.is_set():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _await_end(self) -> None:
+        """Return once all open requests are done, and their clients have taken what was written last."""
+        deadline: float | None = None
+        while self._connections or self._active:
+            if self._active:
+                deadline = None
+            elif deadline is None:
+                deadline = self.loop.time() + LINGER_S
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._changed.wait()
+            except TimeoutError:
+                if not self._active:  # a request whose head was half there may have become whole
+                    return
 
     async def _accept(self, given: socket.socket) -> None:
         """Accept while there is room; while there is none, newcomers wait in the kernel's queue."""
@@ -94,6 +129,7 @@ class HttpServer:
             listening.close()
 
     def _drain(self) -> None:
+        self._over = True
         for connection in tuple(self._connections):
             connection.drain()
 
@@ -116,8 +152,10 @@ class HttpServer:
         """Take a connection in."""
         self._connections.add(connection)
         self.expect(connection)
-        if self._draining:
+        if self._over:
             connection.drain()
+        elif self._draining:
+            connection.draining = True
         elif len(self._connections) >= self.limits.connections:
             self._stop_accepting()
 
