@@ -8,7 +8,7 @@ ARGS ?=
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile -o faulthandler_timeout=180
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-slow lint types coverage bench peers verify-1 errors-page env env-dev clean
+.PHONY: help up test test-slow lint types coverage bench peers verify-1 errors-page admin-api-page env env-dev clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -45,6 +45,9 @@ verify-1: env-dev ## Every promise of the first issue, with its figure; ARGS="--
 
 errors-page: env ## Write docs/reference/errors.md anew from the code
 	@$(PY) -m tools.errors_page
+
+admin-api-page: env ## Write docs/reference/admin-api.md anew from the table of routes
+	@$(PY) -m tools.admin_api_page
 
 env:
 	@tools/env.sh run

@@ -3,12 +3,15 @@
 import subprocess
 import sys
 
+import pytest
+
 from trimtab.types.errors import all_errors
 
 
-def test_the_page_of_errors_is_fresh(root):
+@pytest.mark.parametrize("tool", ["errors_page", "admin_api_page"])
+def test_pages_made_by_tools_are_fresh(root, tool):
     done = subprocess.run(
-        [sys.executable, "-m", "tools.errors_page", "--check"],
+        [sys.executable, "-m", f"tools.{tool}", "--check"],
         cwd=root,
         capture_output=True,
         text=True,

@@ -1,14 +1,40 @@
-"""Who may call: the open-access rule, and keys.
+"""Who may call, who may sign in, and what is kept of their secrets.
 
-Owns the form of keys (`tt-` and 43 characters) and their check; only SHA-256 hashes are kept.
-Promises: pure functions on headers, no I/O, a few microseconds; a caller's foreign key is never kept; open
-access lets in no web page of another origin, no re-bound name, nothing that was forwarded.
-Never decides what a caller may spend or see.
-Entry: `authorize(headers, policy, ring, bound_to_loopback=...)`.
+Owns the open-access rule; keys (`tt-`) and sign-in tokens (`ts-`), kept as SHA-256 only; passwords (Argon2id);
+the limit on failed sign-ins; what a role permits; the sealed form of providers' keys.
+Promises: no I/O; keys are checked in a few microseconds; a caller's foreign key is never kept; open access lets
+in no web page of another origin, no re-bound name, nothing that was forwarded; a sealed key opens only for the
+provider and address it was sealed for.
+Never decides what a caller may spend, and never reads or writes a file.
+Entry: `authorize(headers, policy, ring, bound_to_loopback=...)` for calls; the functions for people.
 """
 
 from .authorize import Caller, authorize
 from .keys import KEY_PREFIX, KeyRing, bearer, make_key
+from .limiter import FailureLimiter
 from .open import open_access_problem
+from .passwords import hash_password, verify_password
+from .roles import permits
+from .seal import SEAL_KEY_BYTES, Seal, is_sealed
+from .tokens import TOKEN_PREFIX, expiry, make_token, token_hash
 
-__all__ = ["KEY_PREFIX", "Caller", "KeyRing", "authorize", "bearer", "make_key", "open_access_problem"]
+__all__ = [
+    "KEY_PREFIX",
+    "SEAL_KEY_BYTES",
+    "TOKEN_PREFIX",
+    "Caller",
+    "FailureLimiter",
+    "KeyRing",
+    "Seal",
+    "authorize",
+    "bearer",
+    "expiry",
+    "hash_password",
+    "is_sealed",
+    "make_key",
+    "make_token",
+    "open_access_problem",
+    "permits",
+    "token_hash",
+    "verify_password",
+]

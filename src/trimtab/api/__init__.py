@@ -1,13 +1,45 @@
-"""The admin HTTP API, `/api/v1/...`: what the command line and the console ask of the control process.
+"""The admin HTTP API, `/api/v1/...`: what the command line and programs ask of the control process.
 
-Owns paths, JSON shapes and the token check; one file per noun.
-Promises: no answer without the token, nor to a foreign web page or a re-bound name; secrets are masked; a
-change returns once every living worker obeys it, or says which do not yet.
+Owns paths, JSON shapes, roles by route and the OpenAPI document; one file per noun, one table of routes.
+Promises: no answer but to who is signed in and has the role, nor to a foreign web page or a re-bound name; refused
+attempts are audited; secrets are masked; a change returns once every living worker obeys it, or says which do not.
 Never opens a store, starts a process or reads a file: it asks the `Control` port.
 Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
-from .app import make_api
-from .port import Control, Published
+from .app import ROUTES, make_api
+from .nouns import CallRow, call_query, call_row
+from .openapi import document
+from .port import (
+    Control,
+    Erased,
+    Machine,
+    Objects,
+    People,
+    ProviderRow,
+    ProviderTest,
+    Published,
+    Records,
+    SettingRow,
+)
+from .table import Route
 
-__all__ = ["Control", "Published", "make_api"]
+__all__ = [
+    "ROUTES",
+    "CallRow",
+    "Control",
+    "Erased",
+    "Machine",
+    "Objects",
+    "People",
+    "ProviderRow",
+    "ProviderTest",
+    "Published",
+    "Records",
+    "Route",
+    "SettingRow",
+    "call_query",
+    "call_row",
+    "document",
+    "make_api",
+]

@@ -266,6 +266,16 @@ class Objects(Protocol):
         """
         ...
 
+    async def rotate_key(self, actor: Actor, name: str, api_key: str) -> Published:
+        """Give a provider of the store's a new key; everything else of it stays. Empty: it needs none.
+
+        Raises:
+            NotFound: there is none of that name.
+            CallerError: the file declares it, or the key cannot be used.
+            Forbidden: the actor is no admin.
+        """
+        ...
+
     async def remove_provider(self, actor: Actor, name: str) -> Published:
         """Remove a provider of the store's.
 
@@ -353,7 +363,22 @@ class Machine(Protocol):
 class Control(Protocol):
     """The control process, as API and console see it."""
 
-    records: Records
-    people: People
-    objects: Objects
-    machine: Machine
+    @property
+    def records(self) -> Records:
+        """Calls and what was said of them."""
+        ...
+
+    @property
+    def people(self) -> People:
+        """Users, sign-ins and the audit log."""
+        ...
+
+    @property
+    def objects(self) -> Objects:
+        """What is configured at run time."""
+        ...
+
+    @property
+    def machine(self) -> Machine:
+        """The installation itself."""
+        ...

@@ -17,6 +17,9 @@ _COMMANDS = {
     "keys": "keys:app",
     "models": "models:app",
     "config": "config:app",
+    "backup": "data.backup:backup",
+    "restore": "data.backup:restore",
+    "migrate": "data.backup:migrate",
     "doctor": "doctor:doctor",
     "completion": "completion:completion",
 }

@@ -7,9 +7,10 @@ Never reads anything but the file and the environment it is given, and never cha
 Entry: `load_config(find_file(...), env=os.environ)`.
 """
 
-from .check import nearest
+from .check import expectation, nearest
 from .expand import expand, references
 from .load import FILE_NAME, OWN, Config, find_file, load_config
+from .outbound import header_problems
 from .reference import Setting, Table, reference_page, tables
 from .schema import Console, Data, Document, Gateway, Own
 
@@ -25,7 +26,9 @@ __all__ = [
     "Setting",
     "Table",
     "expand",
+    "expectation",
     "find_file",
+    "header_problems",
     "load_config",
     "nearest",
     "reference_page",

@@ -55,6 +55,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[RouteSpec, ...] = ()
     releases: dict[str, Release] = {}
     catalog_file: Path | None = None
+    declared: frozenset[str] = frozenset()
+    """Settings that the file sets, as `section.name`: nothing else may change these."""
 
     def unset_variables(self, env: Mapping[str, str]) -> dict[str, list[str]]:
         """Return, by provider, the variables that its key, headers and proxy need and the environment lacks."""
@@ -104,7 +106,10 @@ def load_config(path: Path | None = None, *, env: Mapping[str, str], data_dir: P
     document = read_document(raw, env, source)
     folder = Path.cwd() if path is None else path.absolute().parent
     resolver = _Resolver(document, folder, env)
-    config = resolver.config(path, data_dir)
+    declared = frozenset(
+        f"{section}.{name}" for section, table in raw.items() if isinstance(table, Mapping) for name in table
+    )
+    config = resolver.config(path, data_dir, declared)
     if resolver.problems:
         raise ConfigError(problem_text(source, resolver.problems))
     return config
@@ -132,7 +137,7 @@ class _Resolver:
         self.env = env
         self.problems: list[str] = []
 
-    def config(self, source: Path | None, data_dir: Path | None) -> Config:
+    def config(self, source: Path | None, data_dir: Path | None, declared: frozenset[str]) -> Config:
         document = self.document
         providers = self.providers()
         known = [p.name for p in providers] + ([OWN] if document.own.enabled else [])
@@ -165,6 +170,7 @@ class _Resolver:
             ),
             releases={release.id(): release for release in releases.values()},
             catalog_file=self.path(document.catalog.file) if document.catalog.file else None,
+            declared=declared,
         )
 
     def policy(self) -> Policy:
@@ -178,6 +184,7 @@ class _Resolver:
             retry=RetryPolicy(**msgspec.structs.asdict(document.retry)),
             max_request_bytes=document.gateway.max_request_bytes,
             max_reply_bytes=document.gateway.max_reply_bytes,
+            private_addresses=document.outbound.private_addresses,
         )
 
     def data_dir(self) -> Path:

@@ -201,6 +201,21 @@ class RouteSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = {}
 
 
+class Outbound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where providers that are added in the console, over the admin API or by `trimtab providers` may lead.
+
+    Those declared here may lead anywhere.
+    """
+
+    private_addresses: Annotated[
+        bool,
+        Meta(
+            description="Let them reach private and loopback addresses too, and loopback without TLS. Whoever may "
+            "add a provider then reaches what this machine can reach."
+        ),
+    ] = False
+
+
 class CatalogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Facts and prices of models."""
 
@@ -223,6 +238,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderSection] = {}
     models: dict[str, ModelSection] = {}
     routes: dict[str, RouteSection] = {}
+    outbound: Outbound = Outbound()
     catalog: CatalogSection = CatalogSection()
 
 

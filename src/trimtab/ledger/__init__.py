@@ -8,6 +8,8 @@ Entry: `LogWriter.append` in any process that makes calls; `Recorder.run` in one
 """
 
 from .counters import COUNTER_NAMES, Counters, bucket_bound_ms, bucket_of, read_all
+from .erasure import ErasureResult, erasure_result, request_erasure
+from .frames import FORMAT as LOG_FORMAT
 from .log import SEGMENT_BYTES, Durability, LogWriter
 from .metrics import metrics_text
 from .payload import Keep, Mask, payload_policies
@@ -16,9 +18,11 @@ from .recorder import Limits, Recorder
 
 __all__ = [
     "COUNTER_NAMES",
+    "LOG_FORMAT",
     "SEGMENT_BYTES",
     "Counters",
     "Durability",
+    "ErasureResult",
     "Keep",
     "Limits",
     "LogWriter",
@@ -28,7 +32,9 @@ __all__ = [
     "Recorder",
     "bucket_bound_ms",
     "bucket_of",
+    "erasure_result",
     "metrics_text",
     "payload_policies",
     "read_all",
+    "request_erasure",
 ]

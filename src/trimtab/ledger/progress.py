@@ -20,6 +20,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Segments deleted, since every record in them is safe."""
     set_aside: int = 0
     """Segments renamed to `*.damaged`."""
+    erasures: int = 0
+    """Requests to erase that were carried out."""
     behind: bool = False
     """The log holds more to be read right now."""
     unindexed: int = 0
@@ -39,6 +41,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     def idle(self) -> bool:
         """Tell whether the step found nothing to do."""
         work = self.records + self.stored + self.feedback + self.indexed + self.removed + self.set_aside
+        work += self.erasures
         return not work and not self.behind
 
 

@@ -14,7 +14,8 @@ from trimtab.storage import CallStore
 from trimtab.types import Call, Clock, Closed, FeedbackGiven, Opened, SystemClock
 from trimtab.types.errors import FolderBusy, StorageError
 
-from .frames import Framed
+from .erasure import Eraser
+from .frames import Blank, Framed
 from .join import OpenCalls, finished, unfinished, without_opening
 from .progress import Pause, Progress
 from .reader import LogReader, SegmentReader
@@ -58,12 +59,14 @@ class Recorder:
         self._limits = limits or Limits()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_fd = _take_lock(folder / LOCK_NAME)
+        self._eraser = Eraser(folder, store)
         self._log = LogReader(folder)
         self._log.remove_unborn(self._clock.now_us())
         self._open = OpenCalls(self._limits.open_bytes)
         self._calls: list[Call] = []
         self._orphans: list[Call] = []
         self._feedback: list[FeedbackGiven] = []
+        self._late: list[tuple[SegmentReader, Framed]] = []
         self._ready_bytes = 0
         self._sources: set[SegmentReader] = set()
         self._unindexed = -1  # not known: an earlier recorder may have left some
@@ -84,6 +87,7 @@ class Recorder:
             self._settle()
             self._index()
             self._remove()
+            self._erase()
         except (StorageError, OSError) as error:
             self._errors.append(str(error))
         return self._progress()
@@ -153,6 +157,8 @@ class Recorder:
             todo = [*going_on.values(), *waiting]
         self._behind = bool(todo)
         self._store_ready()
+        self._eraser.blank_late(self._late)
+        self._late.clear()
 
     def _settle(self) -> None:
         """Give up on calls whose writer died: they are stored as unfinished."""
@@ -161,7 +167,7 @@ class Recorder:
                 continue
             for call_id in sorted(segment.open_calls):
                 opened = self._open.take(call_id)
-                if opened is not None:
+                if isinstance(opened, Opened):
                     self._calls.append(unfinished(opened))
                     self._ready_bytes += len(opened.request)
                     self._sources.add(segment)
@@ -203,6 +209,12 @@ class Recorder:
             self._count("set_aside" if segment.faulty or segment.damaged_bytes else "removed", 1)
             self._log.remove(segment)
 
+    def _erase(self) -> None:
+        """Carry out requests to erase; what was read of the log by now is stored, and erased with the rest."""
+        for request in self._eraser.requests():
+            self._open.erase(self._eraser.perform(request))
+            self._count("erasures", 1)
+
     # What the steps are made of.
 
     def _read_piece(self, segment: SegmentReader) -> bool:
@@ -221,6 +233,9 @@ class Recorder:
 
     def _join(self, framed: Framed, segment: SegmentReader) -> None:
         record = framed.record
+        if isinstance(record, Blank):
+            self._join_blank(record, framed, segment)
+            return
         if isinstance(record, Opened):
             self._open.add(record, segment, framed)
             return
@@ -228,13 +243,21 @@ class Recorder:
         self._sources.add(segment)
         if isinstance(record, Closed):
             opened = self._open.take(record.id)
-            if opened is None:
+            if isinstance(opened, Blank):
+                self._late.append((segment, framed))
+            elif opened is None:
                 self._orphans.append(without_opening(record))
             else:
                 self._ready_bytes += len(opened.request)
                 self._calls.append(finished(opened, record))
         else:
             self._feedback.append(record)
+
+    def _join_blank(self, record: Blank, framed: Framed, segment: SegmentReader) -> None:
+        if record.kind == "o":
+            self._open.add(record, segment, framed)
+        elif record.kind == "c":
+            self._open.take(record.id)
 
     def _is_full(self) -> bool:
         return self._ready_bytes >= self._limits.ready_bytes or len(self._calls) >= self._limits.batch_calls

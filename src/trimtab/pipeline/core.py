@@ -1,11 +1,11 @@
 """What one process needs to make calls: the compiled state, the log, the counters, the sweeper of deadlines."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trimtab.access import Caller
-from trimtab.providers import ProviderContext, make_provider
+from trimtab.providers import ProviderContext, cannot_unseal, make_provider
 from trimtab.types import (
     Clock,
     Closed,
@@ -31,7 +31,14 @@ class Core:
     """Makes calls under the latest snapshot it was given. One per process, on one event loop."""
 
     def __init__(
-        self, *, log: Log, counts: Counts, keep: Mapping[str, Keep], clock: Clock, run_dir: Path
+        self,
+        *,
+        log: Log,
+        counts: Counts,
+        keep: Mapping[str, Keep],
+        clock: Clock,
+        run_dir: Path,
+        unseal: Callable[[ProviderSpec], str] = cannot_unseal,
     ) -> None:
         """Prepare to serve; `apply` a snapshot before the first call.
 
@@ -41,6 +48,7 @@ class Core:
             keep: payload policies by name.
             clock: the time of records.
             run_dir: run-time files, where the own model's endpoint is found.
+            unseal: opens the keys of providers that were added at run time.
         """
         self.clock = clock
         self.counts = counts
@@ -50,6 +58,7 @@ class Core:
         self._sweeper: Sweeper | None = None
         self._keep = keep
         self._run_dir = run_dir
+        self._unseal = unseal
         self._state: State | None = None
         self._retired: list[Provider] = []
 
@@ -71,7 +80,10 @@ class Core:
             ConfigError: it cannot be obeyed; the present one stays in force.
         """
         context = ProviderContext(
-            run_dir=self._run_dir, clock=self.clock, max_reply_bytes=snapshot.policy.max_reply_bytes
+            run_dir=self._run_dir,
+            clock=self.clock,
+            max_reply_bytes=snapshot.policy.max_reply_bytes,
+            unseal=self._unseal,
         )
 
         def make(spec: ProviderSpec) -> Provider:

@@ -1,14 +1,30 @@
 """What a provider's factory is handed besides its specification."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from trimtab.access import is_sealed
 from trimtab.config import expand
-from trimtab.types import Clock, Provider, ProviderSpec, SystemClock
+from trimtab.types import Clock, ConfigError, Provider, ProviderSpec, SystemClock
+
+Unseal = Callable[[ProviderSpec], str]
+"""Returns the plain key of a provider whose key is sealed; ConfigError where it does not open."""
+
+
+def cannot_unseal(spec: ProviderSpec) -> str:
+    """Refuse: for processes that were given nothing to open keys with.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        f"the key of provider {spec.name!r} is sealed, and this process has nothing to open it with; "
+        "call through a running Trimtab"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +36,32 @@ class ProviderContext:
     clock: Clock = field(default_factory=SystemClock)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     max_reply_bytes: int = 64 * 1024 * 1024
+    unseal: Unseal = cannot_unseal
+    """Opens the keys of providers that were added at run time."""
 
     def secret(self, spec: ProviderSpec) -> str:
-        """Return the provider's key, with `${NAME}` taken from the environment.
+        """Return the provider's key: unsealed, or with `${NAME}` taken from the environment.
+
+        What was sealed is not expanded: whoever entered it must not read the environment. So keep the result out
+        of logs, files and errors.
 
         Raises:
-            ConfigError: a variable without a default is not set.
+            ConfigError: a variable without a default is not set, or the key does not open.
         """
-        return expand(spec.api_key, self.environ)
+        if is_sealed(spec.api_key):
+            return self.unseal(spec)
+        return expand(spec.api_key, self.environ) if spec.reach == "any" else spec.api_key
 
     def expanded(self, spec: ProviderSpec) -> ProviderSpec:
         """Return the specification with `${NAME}` in key, headers and proxy taken from the environment.
 
+        Of a provider that was added at run time only the key changes: it is opened.
+
         Raises:
-            ConfigError: a variable without a default is not set.
+            ConfigError: a variable without a default is not set, or the key does not open.
         """
+        if spec.reach != "any":
+            return msgspec.structs.replace(spec, api_key=self.secret(spec))
         return msgspec.structs.replace(
             spec,
             api_key=self.secret(spec),

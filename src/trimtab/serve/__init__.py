@@ -4,33 +4,55 @@ Owns processes, their start, their end and their order; the data folder's lock; 
 Promises: a child that dies is started again; when the supervisor dies, however, all end; a folder has one set
 of processes at a time; a bad configuration is refused and never takes down what runs.
 Never answers a call itself.
-Entry: `up(UpOptions(...))`; `find_running`, `open_local` and `check_config` for the command line.
+Entry: `up(UpOptions(...))`; `find_running`, `open_local`, `check_config`, `back_up` and such for the command line.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .options import UpOptions
 from .runfile import Running, find_running
 
 if TYPE_CHECKING:
+    from .data import back_up, known_backups, migrate, migration_steps, restore
+    from .folder import Layout
     from .local import Local, open_local
     from .preflight import check_config
     from .start import up
 
-__all__ = ["Local", "Running", "UpOptions", "check_config", "find_running", "open_local", "up"]
+__all__ = [
+    "Layout",
+    "Local",
+    "Running",
+    "UpOptions",
+    "back_up",
+    "check_config",
+    "find_running",
+    "known_backups",
+    "migrate",
+    "migration_steps",
+    "open_local",
+    "restore",
+    "up",
+]
+
+_LAZY: Final = {
+    "Layout": "folder",
+    "Local": "local",
+    "back_up": "data",
+    "check_config": "preflight",
+    "known_backups": "data",
+    "migrate": "data",
+    "migration_steps": "data",
+    "open_local": "local",
+    "restore": "data",
+    "up": "start",
+}
+"""Name → the file or room in which it stands."""
 
 
 def __getattr__(name: str) -> object:
-    if name == "up":
-        from .start import up
+    if name in _LAZY:
+        from importlib import import_module
 
-        return up
-    if name in ("Local", "open_local"):
-        from . import local
-
-        return getattr(local, name)
-    if name == "check_config":
-        from .preflight import check_config
-
-        return check_config
+        return getattr(import_module(f"trimtab.serve.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'trimtab.serve' has no attribute {name!r}")

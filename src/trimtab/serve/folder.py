@@ -49,6 +49,11 @@ class Layout:
         return self.root / "app.db"
 
     @property
+    def secret(self) -> Path:
+        """The secret that seals providers' keys."""
+        return self.root / "secret.key"
+
+    @property
     def calls(self) -> Path:
         """Folder of the day files of calls."""
         return self.root

@@ -7,6 +7,7 @@ Entry: the ports `CallStore`, `AppStore`, `SnapshotStore`; backends are picked b
 """
 
 from .app_port import AppStore, Move
+from .atomic import write_atomically
 from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, SnapshotStore
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "RollupRow",
     "SessionRow",
     "SnapshotStore",
+    "write_atomically",
 ]

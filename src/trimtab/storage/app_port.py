@@ -1,5 +1,6 @@
 """The port of what is configured at run time. What satisfies it, and passes `testing`'s kit, is a backend."""
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
@@ -34,6 +35,10 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
 class AppStore(Protocol):
     """What is configured at run time. One process writes: control, or a command holding the data folder."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Do everything that this thread does in the block in one transaction; an error that leaves it undoes all."""
+        ...
 
     def projects(self) -> list[Project]:
         """Return all projects; `default` is always there."""

@@ -20,6 +20,7 @@ from .call import (
 )
 from .clock import Clock, SystemClock
 from .errors import (
+    AddressRefused,
     AmbiguousModel,
     CallerError,
     ClientGone,
@@ -92,6 +93,7 @@ from .snapshot import (
     KeySpec,
     Policy,
     ProviderSpec,
+    Reach,
     RetryPolicy,
     RouteSpec,
     Snapshot,
@@ -105,6 +107,7 @@ __all__ = [
     "ROLES",
     "SNAPSHOT_FORMAT",
     "Actor",
+    "AddressRefused",
     "AmbiguousModel",
     "Attempt",
     "AuditEntry",
@@ -159,6 +162,7 @@ __all__ = [
     "ProviderUnavailable",
     "Purpose",
     "RateLimited",
+    "Reach",
     "ReasoningDelta",
     "Record",
     "RefusalDelta",

@@ -20,6 +20,7 @@ TrimtabError                     internal_error            500
 └── ProviderError                provider_error            502
 ├── ConnectFailed            provider_unreachable      502  retryable
 ├── TlsFailed                provider_tls_failed       502
+├── AddressRefused           provider_address_refused  502
 ├── ConnectionLost           provider_connection_lost  502  retryable
 ├── ConnectTimeout           connect_timeout           504  retryable
 ├── FirstByteTimeout         first_byte_timeout        504  retryable
@@ -173,6 +174,12 @@ class TlsFailed(ProviderError):
     """The TLS handshake failed; trying again would fail again."""
 
     code = "provider_tls_failed"
+
+
+class AddressRefused(ProviderError):
+    """The provider's name leads to an address that one added at run time may not reach. Nothing was sent."""
+
+    code = "provider_address_refused"
 
 
 class ConnectionLost(ProviderError):

@@ -1,6 +1,6 @@
 """What the control process publishes and the workers obey: plain, serialisable, hashed part by part."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -10,6 +10,10 @@ from .release import Release
 
 SNAPSHOT_FORMAT = 1
 
+Reach = Literal["any", "public", "private"]
+"""Where a provider's address may lead: anywhere, as the file's may; for those added at run time to public addresses
+over TLS, or with the file's consent to private ones too, and to loopback without TLS."""
+
 
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One configured provider. `kind` names an entry of the `trimtab.providers` table."""
@@ -18,7 +22,8 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     kind: str = "openai"
     base_url: str = ""
     api_key: str = ""
-    """As written in the configuration, `${NAME}` unexpanded: secrets do not go into the snapshot file."""
+    """As written in the configuration, `${NAME}` unexpanded: secrets do not go into the snapshot file. Added at run
+    time: sealed (`sealed:v1:...`)."""
     models: tuple[str, ...] = ()
     """Models it is known to serve; a bare model name resolves by these. Empty: any name is passed on."""
     headers: dict[str, str] = {}
@@ -29,6 +34,9 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_connections: int = 1000
     deadlines: Deadlines | None = None
     options: dict[str, Any] = {}
+    reach: Reach = "any"
+    """`any`: the file declares it. Otherwise it was added at run time: nothing in it is expanded, since whoever adds
+    it must not read the environment, and the addresses it leads to are screened at every connection."""
 
 
 class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +97,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = RetryPolicy()
     max_request_bytes: int = 32 * 1024 * 1024
     max_reply_bytes: int = 64 * 1024 * 1024
+    private_addresses: bool = False
+    """Whether providers added at run time may reach private addresses."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

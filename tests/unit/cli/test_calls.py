@@ -1,8 +1,8 @@
 import json
 
 import pytest
-
 from trimtab.api.calls import call_json as api_call_json
+
 from trimtab.cli.reach import call_json, read_call
 from trimtab.types import FeedbackGiven, Usage, new_id
 

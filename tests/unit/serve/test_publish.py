@@ -9,7 +9,8 @@ import pytest
 from trimtab.access import make_key
 from trimtab.config import Config, Own, load_config
 from trimtab.serve.child.check import check_payload, check_snapshot
-from trimtab.serve.publish import declared, own_model, with_store
+from trimtab.serve.control import with_store
+from trimtab.serve.publish import declared, own_model
 from trimtab.storage import AppStore, Move
 from trimtab.storage.sqlite import open_app_store
 from trimtab.types import ConfigError, Project, Release, new_id

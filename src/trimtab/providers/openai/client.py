@@ -48,6 +48,7 @@ class OpenAIProvider:
                 ca_file=spec.ca_file,
                 headers=tuple(headers),
                 max_reply_bytes=max_reply_bytes,
+                reach=spec.reach,
             )
         )
 

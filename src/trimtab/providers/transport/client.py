@@ -6,6 +6,7 @@ from types import TracebackType
 
 import msgspec
 
+from trimtab.types import Reach
 from trimtab.types.errors import ConfigError, ConnectionLost, ReplyTooLarge
 
 from .connection import Connection
@@ -32,6 +33,8 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     """Sent with every request; secrets among them never reach a log."""
     max_reply_bytes: int = 64 * 1024 * 1024
+    reach: Reach = "any"
+    """Which addresses the base URL may lead to, at every connection."""
 
 
 class Client:
@@ -57,6 +60,7 @@ class Client:
             context=tls_context(options.ca_file) if self.origin.tls else None,
             proxy=options.proxy,
             buffer=read_buffer(),
+            reach=options.reach,
         )
         lines = [f"Host: {self.origin.authority}", "Accept: */*", "Accept-Encoding: identity"]
         for name, value in options.headers:

@@ -3,12 +3,15 @@
 import asyncio
 import base64
 import ssl
+from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from trimtab.types.errors import ConfigError, ConnectFailed, ConnectTimeout, TlsFailed
+from trimtab.types import Reach
+from trimtab.types.errors import AddressRefused, ConfigError, ConnectFailed, ConnectTimeout, TlsFailed
 
+from .addresses import screened
 from .connection import READ_BYTES, Connection
 
 
@@ -78,6 +81,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str
     buffer: bytearray
     """The read buffer that all connections of one client share."""
+    reach: Reach = "any"
+    """Which addresses may be dialled."""
 
 
 async def dial(route: Route, timeout_s: float) -> Connection:
@@ -85,6 +90,7 @@ async def dial(route: Route, timeout_s: float) -> Connection:
 
     Raises:
         ConnectFailed: refused, unreachable, or no such name.
+        AddressRefused: the name leads where the route may not go.
         TlsFailed: the handshake failed or the certificate does not hold.
         ConnectTimeout: not open within `timeout_s` seconds.
     """
@@ -94,14 +100,9 @@ async def dial(route: Route, timeout_s: float) -> Connection:
         async with asyncio.timeout(timeout_s):
             if route.proxy:
                 return await _through_proxy(loop, route)
-            _, protocol = await loop.create_connection(
-                lambda: Connection(loop, route.buffer),
-                origin.host,
-                origin.port,
-                ssl=context,
-                server_hostname=origin.host if context else None,
-            )
-            return protocol
+            if route.reach != "any":
+                return await _to_screened(loop, route)
+            return await _direct(loop, route, origin.host)
     except TimeoutError as error:
         raise ConnectTimeout(f"no connection to {origin.authority} within {timeout_s:g} s") from error
     except ssl.SSLError as error:
@@ -119,9 +120,36 @@ def read_buffer() -> bytearray:
     return bytearray(READ_BYTES)
 
 
+async def _direct(loop: asyncio.AbstractEventLoop, route: Route, host: str) -> Connection:
+    """Connect to `host`, a name or an address; the certificate must be the origin's."""
+    _, protocol = await loop.create_connection(
+        lambda: Connection(loop, route.buffer),
+        host,
+        route.origin.port,
+        ssl=route.context,
+        server_hostname=route.origin.host if route.context else None,
+    )
+    return protocol
+
+
+async def _to_screened(loop: asyncio.AbstractEventLoop, route: Route) -> Connection:
+    """Connect to one of the addresses that were screened, and never ask the resolver again."""
+    origin = route.origin
+    *others, last = await screened(origin.host, origin.port, route.reach, tls=origin.tls)
+    for address in others:
+        with suppress(OSError):
+            return await _direct(loop, route, address)
+    return await _direct(loop, route, last)
+
+
 async def _through_proxy(loop: asyncio.AbstractEventLoop, route: Route) -> Connection:
     """Tunnel through a proxy (RFC 9110, section 9.3.6); plain targets are tunnelled too."""
     origin, context, proxy = route.origin, route.context, route.proxy
+    if route.reach != "any":
+        raise AddressRefused(
+            f"the proxy would resolve {origin.host}, so its address cannot be checked; declare this provider in "
+            "trimtab.toml"
+        )
     at = urlsplit(proxy)
     if at.scheme != "http" or not at.hostname:
         raise ConnectFailed(f"proxy {proxy!r} must look like http://[user:password@]host:port")

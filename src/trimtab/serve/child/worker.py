@@ -11,6 +11,7 @@ from trimtab.serve import platform
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
 from trimtab.serve.options import EXIT_OK, GRACE_S, ChildOptions, is_loopback
+from trimtab.serve.secretfile import unsealer
 from trimtab.storage import SnapshotStore
 from trimtab.types import Snapshot, StorageError, SystemClock, TrimtabError
 
@@ -64,7 +65,12 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     writer = LogWriter(layout.log, options.name, durability=options.data.durability)
     try:
         core = Core(
-            log=writer, counts=counters, keep=payload_policies(), clock=SystemClock(), run_dir=layout.run
+            log=writer,
+            counts=counters,
+            keep=payload_policies(),
+            clock=SystemClock(),
+            run_dir=layout.run,
+            unseal=unsealer(layout.secret),
         )
         if not await obey_first(snapshots, core, options.name, stop):
             return EXIT_OK

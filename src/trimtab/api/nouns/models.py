@@ -2,21 +2,27 @@
 
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from trimtab.api.replies import control_of, reply
+from trimtab.api.table import Route
 from trimtab.catalog import Catalog
 from trimtab.types import RouteSpec, Snapshot, SystemClock
 
-from .replies import control_of, reply
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """Models and routes that can be called by name."""
+
+    models: list[dict[str, Any]]
 
 
 async def list_models(request: Request) -> Response:
     """Return models and routes to call by name, with context and prices (nano-USD a million tokens)."""
-    snapshot = await control_of(request).snapshot()
-    return reply(
-        {"models": model_rows(snapshot, Catalog.load(snapshot.catalog or None), SystemClock().now_us())}
-    )
+    snapshot = await control_of(request).machine.snapshot()
+    catalog = Catalog.load(snapshot.catalog or None)
+    return reply(ModelList(models=model_rows(snapshot, catalog, SystemClock().now_us())))
 
 
 def model_rows(snapshot: Snapshot, catalog: Catalog, now_us: int) -> list[dict[str, Any]]:
@@ -51,3 +57,13 @@ def _row(name: str, provider: str, catalog: Catalog, now_us: int) -> dict[str, A
         "input_nusd": price.input if price else None,
         "output_nusd": price.output if price else None,
     }
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/api/v1/models", endpoint=list_models, action="model.list", role="viewer",
+        summary="models and routes that can be called, with context and prices (nano-USD per million tokens)",
+        reply=ModelList,
+    ),
+)  # fmt: skip
+"""Every route of this noun."""

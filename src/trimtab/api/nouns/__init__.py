@@ -1,0 +1,21 @@
+"""One file for each noun of the API; `ROUTES` is all of them."""
+
+from . import calls, keys, logins, machine, models, projects, providers, settings, snapshot, traffic, users
+from .calls import CallRow, call_query, call_row
+
+__all__ = ["ROUTES", "CallRow", "call_query", "call_row"]
+
+ROUTES = (
+    *machine.ROUTES,
+    *logins.ROUTES,
+    *keys.ROUTES,
+    *projects.ROUTES,
+    *providers.ROUTES,
+    *settings.ROUTES,
+    *users.ROUTES,
+    *calls.ROUTES,
+    *traffic.ROUTES,
+    *models.ROUTES,
+    *snapshot.ROUTES,
+)
+"""Every route of the API but the document that describes them."""
