@@ -9,10 +9,11 @@ from typing import Any, cast
 import pytest
 
 from trimtab.api import Published
-from trimtab.serve.child.control import ControlRoom, _reload_on_signal
 from trimtab.serve.child.worker import obey, obey_first
+from trimtab.serve.control.machine import Machine
+from trimtab.serve.control.room import Room
 from trimtab.storage.files import FileSnapshotStore, open_snapshot_store
-from trimtab.types import ConfigError, Policy, Snapshot, StorageError
+from trimtab.types import Actor, ConfigError, Policy, Snapshot, StorageError
 
 PATIENCE_S = 10.0
 
@@ -112,18 +113,18 @@ def test_a_plugin_that_raises_anything_leaves_the_last_good_generation_in_force(
 
 
 def test_a_reload_that_raises_anything_does_not_end_the_control_process() -> None:
-    class Room:
+    class Reloading(Machine):
         asked = 0
 
-        async def reload(self) -> Published:
+        async def reload(self, actor: Actor) -> Published:
             self.asked += 1
             if self.asked == 1:
                 raise RuntimeError("a plugin's factory fails")
             return Published(generation=2, obeyed=True)
 
     async def main() -> None:
-        room, asked = Room(), asyncio.Event()
-        reloading = asyncio.ensure_future(_reload_on_signal(cast("ControlRoom", room), asked))
+        room, asked = Reloading(cast("Room", None)), asyncio.Event()
+        reloading = asyncio.ensure_future(room.reload_on(asked))
         for number in (1, 2):
             asked.set()
             await until(lambda number=number: room.asked == number or reloading.done())

@@ -40,6 +40,8 @@ class UpOptions:
     workers: int | None = None
     data: Path | None = None
     model_path: Path | None = None
+    demo: bool = False
+    """Fill the project `demo` first."""
 
 
 class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from . import platform
 _PIDS = "pids.json"
 _ADMIN = "admin.json"
 _TOKEN = "admin.token"  # noqa: S105 - a file's name
+_TOKEN_BYTES = 32
 
 
 class ChildState(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,10 +110,24 @@ def read_processes(run: Path) -> Processes | None:
 
 
 def make_token(run: Path) -> str:
-    """Make a new token for the admin API, and write it for the command line to read."""
-    token = secrets.token_urlsafe(32)
-    write_private(run / _TOKEN, token.encode())
+    """Return the token of this start, for the admin API and the console; the first asker makes and writes it.
+
+    It outlives the control process, whose death must sign nobody out, and ends with `run/` at the next start.
+    """
+    token = read_token(run)
+    if token is None:
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        write_private(run / _TOKEN, token.encode())
     return token
+
+
+def read_token(run: Path) -> str | None:
+    """Return the token of this start; None where there is none, or it is damaged."""
+    with suppress(OSError, UnicodeDecodeError):
+        token = (run / _TOKEN).read_text("ascii")
+        if len(token) == len(secrets.token_urlsafe(_TOKEN_BYTES)):
+            return token
+    return None
 
 
 def write_admin(run: Path, url: str) -> None:

@@ -2,6 +2,9 @@
 
 import os
 import socket
+import subprocess
+import sys
+import sys
 from collections.abc import Callable
 
 import msgspec
@@ -22,6 +25,7 @@ from .options import (
     url_of,
 )
 from .publish import own_model
+from .runfile import read_token
 from .spawn import Child
 from .supervisor import Supervisor, Wishes
 
@@ -46,6 +50,8 @@ def up(options: UpOptions) -> int:
         with FolderLock(layout) as lock:
             lock.acquire(say=log.info)
             clean_run(layout)
+            if options.demo:
+                fill_demo(layout, lock)
             return _run(options, config, layout, lock)
     except ConfigError as error:
         log.error("%s", error)
@@ -136,7 +142,7 @@ def _run(options: UpOptions, config: Config, layout: Layout, lock: FolderLock) -
             children,
             urls=(gateway, admin),
             wishes=Wishes(
-                announce=lambda: log.info("%s", summary(config, gateway, admin)),
+                announce=lambda: log.info("%s", summary(config, gateway, sign_in_url(layout, admin))),
                 wants_model=wants_model or (lambda: False),
                 close_listeners=close_listeners,
                 renewed=lambda: renewed(options, config),
@@ -144,6 +150,18 @@ def _run(options: UpOptions, config: Config, layout: Layout, lock: FolderLock) -
         ).run()
     finally:
         close_listeners()
+
+
+def fill_demo(layout: Layout, lock: FolderLock) -> None:
+    """Fill the project `demo`, in a process of its own: what that loads, this one need not hold for ever.
+
+    A demo that fails is said, and no reason not to start.
+    """
+    # It holds the folder's lock by inheriting it.
+    words = [sys.executable, "-m", "trimtab.serve.demo", str(layout.root)]
+    status = subprocess.run(words, stdin=subprocess.DEVNULL, pass_fds=(lock.fd,), check=False).returncode  # noqa: S603
+    if status:
+        log.error("the demo could not be filled; trimtab starts without it")
 
 
 def renewed(options: UpOptions, config: Config) -> ChildOptions:
@@ -196,6 +214,17 @@ def model_wish(config: Config, layout: Layout) -> Callable[[], bool] | None:
     return wanted
 
 
+def sign_in_url(layout: Layout, console: str) -> str:
+    """Return where to sign in: on a terminal with the token, which a log that others read must not hold.
+
+    The token stands in the fragment, which no browser sends to a server.
+    """
+    token = read_token(layout.run)
+    if token is None or not sys.stderr.isatty():
+        return f"{console}/sign-in (its token stands in {layout.run / 'admin.token'})"
+    return f"{console}/sign-in#token={token}"
+
+
 def summary(config: Config, gateway: str, console: str) -> str:
     """Return the few lines that a person wants to read once Trimtab runs."""
     answers = [f"{provider.name}/..." for provider in config.providers]
@@ -208,7 +237,7 @@ def summary(config: Config, gateway: str, console: str) -> str:
     workers = "1 worker" if config.gateway.workers == 1 else f"{config.gateway.workers} workers"
     lines = (
         ("gateway", f"{gateway}/v1 ({workers}; {door})"),
-        ("admin", console),
+        ("console", console),
         ("answers", ", ".join(answers) or "nothing: configure a provider"),
         ("data", str(config.data_dir)),
         ("settings", str(config.source or "no trimtab.toml: environment and defaults")),

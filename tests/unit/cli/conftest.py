@@ -11,12 +11,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from trimtab.access import make_key
 from trimtab.api import Published, make_api
 from trimtab.cli import main
 from trimtab.serve import open_local
 from trimtab.serve.folder import FolderLock, Layout
 from trimtab.serve.runfile import Processes, make_token, write_admin, write_processes
-from trimtab.types import Attempt, Call, Closed, Opened, Snapshot, Usage, new_id
+from trimtab.types import Attempt, Call, Closed, NotFound, Opened, Snapshot, Usage, new_id
 
 START_US = 1_790_000_000_000_000
 
@@ -140,25 +141,37 @@ class StubControl:
     held: list = field(default_factory=list)
     finds: list = field(default_factory=list)
 
-    async def find_calls(self, query, *, payload):
+    def __getattr__(self, part):
+        """Every part of the port is this one object."""
+        if part in ("records", "people", "objects", "machine"):
+            return self
+        raise AttributeError(part)
+
+    async def signed_in(self, token):
+        return None
+
+    async def find(self, query, *, payload):
         self.finds.append(query)
         found = sorted((c for c in self.calls if not query.before or c.id < query.before), key=lambda c: c.id)
         return [c for c in found[::-1] if c.opened.opened_us >= query.since_us][: query.limit]
 
-    async def call(self, call_id):
+    async def get(self, call_id):
         return next((c for c in self.calls if c.id == call_id), None)
 
     async def keys(self):
         return self.held
 
-    async def add_key(self, key):
+    async def add_key(self, actor, name, project, payload):
+        plain, key = make_key(name, project=project, payload=payload)
         self.held.append(key)
-        return Published(generation=2, obeyed=True)
+        return plain, key, Published(generation=2, obeyed=True)
 
-    async def revoke_key(self, key_id):
+    async def revoke_key(self, actor, key_id):
         kept = [key for key in self.held if key.id != key_id]
-        gone, self.held = len(kept) < len(self.held), kept
-        return Published(generation=3, obeyed=True) if gone else None
+        if len(kept) == len(self.held):
+            raise NotFound(f"there is no key {key_id!r}")
+        self.held = kept
+        return Published(generation=3, obeyed=True)
 
     async def snapshot(self):
         return self.published

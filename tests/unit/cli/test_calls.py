@@ -1,10 +1,15 @@
 import json
 
+import msgspec
 import pytest
-from trimtab.api.calls import call_json as api_call_json
 
+from trimtab.api import call_row
 from trimtab.cli.reach import call_json, read_call
 from trimtab.types import FeedbackGiven, Usage, new_id
+
+
+def api_json(call, *, payload):
+    return msgspec.structs.asdict(call_row(call, payload=payload))
 
 
 def test_where_nothing_was_ever_recorded_a_question_leaves_nothing_behind(run, place):
@@ -40,7 +45,7 @@ def test_json_has_the_admin_apis_shape(run, stored, make_call):
     call = make_call(0, tags=("a", "b"))
     stored([call])
     (row,) = json.loads(run("calls", "--json", "--full").out)
-    assert row == json.loads(json.dumps(api_call_json(call, payload=True)))
+    assert row == json.loads(json.dumps(api_json(call, payload=True)))
     assert row["closed"]["usage"]["input_tokens"] == 5
     (short,) = json.loads(run("calls", "--json").out)
     assert short["opened"]["request"] is None
@@ -55,16 +60,16 @@ def test_a_call_comes_back_from_the_admin_apis_json_as_it_was(make_call, policy)
     )
     call = type(call)(opened=call.opened, closed=call.closed, state="ok", feedback=(feedback,))
     for payload in (True, False):
-        shown = api_call_json(call, payload=payload)
+        shown = api_json(call, payload=payload)
         assert call_json(call, payload=payload) == shown
         again = read_call(json.loads(json.dumps(shown)))
         if payload:
             assert again == call
-        assert api_call_json(again, payload=payload) == shown
+        assert api_json(again, payload=payload) == shown
 
 
 def test_a_newer_server_may_say_more(make_call):
-    row = json.loads(json.dumps(api_call_json(make_call(), payload=True)))
+    row = json.loads(json.dumps(api_json(make_call(), payload=True)))
     row["opened"]["invented"] = row["closed"]["invented"] = row["invented"] = 1
     assert read_call(row).opened.model == "openai/m"
 

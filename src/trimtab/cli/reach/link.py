@@ -46,7 +46,13 @@ def running(place: Place) -> Running:
 
 
 def admin(
-    target: Running, method: str, path: str, *, query: dict[str, Any] | None = None, body: object = None
+    target: Running,
+    method: str,
+    path: str,
+    *,
+    query: dict[str, Any] | None = None,
+    body: object = None,
+    timeout_s: float | None = ADMIN_TIMEOUT_S,
 ) -> Any:  # noqa: ANN401 - JSON
     """Ask the admin API and return its JSON.
 
@@ -56,6 +62,7 @@ def admin(
         path: below `/api/v1/`; parts must be quoted (`quoted`).
         query: fields of the query string; empty ones are left out.
         body: JSON to send.
+        timeout_s: longest silence; None waits for ever.
 
     Raises:
         CommandFailed: it said no, or could not be reached.
@@ -64,7 +71,7 @@ def admin(
 
     fields = {name: value for name, value in (query or {}).items() if value not in ("", 0, None)}
     url = f"{target.url}/api/v1/{path}" + (f"?{urlencode(fields)}" if fields else "")
-    with request(method, url, token=target.token, body=body, timeout_s=ADMIN_TIMEOUT_S) as reply:
+    with request(method, url, token=target.token, body=body, timeout_s=timeout_s) as reply:
         text = reply.read()
         return json.loads(text) if text else None
 
@@ -132,5 +139,6 @@ def _refused(reply: HTTPResponse) -> CommandFailed:
     exit_code = known.get(
         reply.status, 2 if reply.status < 500 and reply.status not in (408, 429, 499) else 3
     )
-    mend = "set TRIMTAB_API_KEY to a key from `trimtab keys create`" if reply.status == 401 else ""
+    asked_gateway = reply.status == 401 and not message.startswith("nobody is signed in")
+    mend = "set TRIMTAB_API_KEY to a key from `trimtab keys create`" if asked_gateway else ""
     return CommandFailed(f"{message} ({code})" if code else message, mend=mend, exit_code=exit_code)

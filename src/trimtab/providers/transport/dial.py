@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import ssl
 from contextlib import suppress
 from urllib.parse import unquote, urlsplit
@@ -13,6 +14,8 @@ from trimtab.types.errors import AddressRefused, ConfigError, ConnectFailed, Con
 
 from .addresses import screened
 from .connection import READ_BYTES, Connection
+
+_URL = re.compile(r"[!-~]+")
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,13 +36,15 @@ def parse_origin(base_url: str, what: str) -> Origin:
     Raises:
         ConfigError: it is no absolute http or https URL, or carries a user, query or fragment.
     """
-    parts = urlsplit(base_url)
     try:
+        parts = urlsplit(base_url)
         port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-        raise ConfigError(f"{what}: base_url {base_url!r} must look like https://host[:port]/path")
+    except ValueError:  # no port, or no IPv6 address
+        parts, port = urlsplit(""), None
+    # A space or line break in it would stand in the head of every request.
+    if parts.scheme not in ("http", "https") or not parts.hostname or _URL.fullmatch(base_url) is None:
+        shown = repr(base_url) if "@" not in base_url else "(not shown)"
+        raise ConfigError(f"{what}: base_url {shown} must look like https://host[:port]/path")
     if parts.username or parts.query or parts.fragment:
         raise ConfigError(f"{what}: base_url must have no user, query or fragment; put keys into api_key")
     tls = parts.scheme == "https"

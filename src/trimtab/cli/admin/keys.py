@@ -4,11 +4,10 @@ from typing import Any, Literal
 
 from cyclopts import App
 
+from trimtab.cli.options import AsJson, Place
+from trimtab.cli.reach import admin, quoted, running
+from trimtab.cli.terminal import Cell, Column, note, one_line, show_time, write, write_json, write_table
 from trimtab.types import SystemClock
-
-from .options import AsJson, Place
-from .reach import admin, quoted, running
-from .terminal import Cell, Column, note, one_line, show_time, write, write_json, write_table
 
 app = App(name="keys", help="Create, list and revoke the keys that applications hold.")
 
