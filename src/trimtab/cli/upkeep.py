@@ -20,8 +20,8 @@ _PROJECT = "projects/demo"
 def restart(place: Place | None = None, *, json: AsJson = False) -> int:
     """Replace the workers one after the other, without failing a call.
 
-    The configuration is read again first. Changes in `[gateway]` that a reload cannot bring, and a newer Trimtab that was
-    installed meanwhile, take effect in the new workers; address, port and the number of workers need a new start.
+    The configuration is read again first. Changes in `[gateway]` that a reload cannot bring, and a newer Trimtab
+    installed meanwhile, take effect in the new workers; address, port and number of workers need a new start.
 
     Args:
         place: Which installation.

@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import sys
 from collections.abc import Callable
 
 import msgspec
