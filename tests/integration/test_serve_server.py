@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import uvloop
 
 from trimtab.config import Console, Data, Gateway, Own
 from trimtab.serve import platform
@@ -114,7 +115,7 @@ def test_idle_connections_are_closed_when_their_time_is_over_and_not_before() ->
         stop.set()
         await asyncio.wait_for(serving, PATIENCE_S)
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def test_a_stop_refuses_newcomers_closes_idlers_and_finishes_what_is_open() -> None:
@@ -135,7 +136,7 @@ def test_a_stop_refuses_newcomers_closes_idlers_and_finishes_what_is_open() -> N
         assert app.end == "answered"
         await hang_up(writer, idle_writer)
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def test_what_is_open_after_the_drain_is_cancelled_and_cut_short() -> None:
@@ -152,7 +153,7 @@ def test_what_is_open_after_the_drain_is_cancelled_and_cut_short() -> None:
         assert complaints == []
         await hang_up(writer)
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -187,3 +188,97 @@ def test_a_port_is_free_again_right_after_its_connections_were_closed() -> None:
     first.close()
     (second,) = platform.listen("127.0.0.1", port, 1)
     second.close()
+
+
+async def retiring(scenario: Callable[[int, asyncio.Event], Awaitable[None]], app: App = quick) -> None:
+    """Run a scenario against a server that retires when the event given to it is set."""
+    stop, retire = asyncio.Event(), asyncio.Event()
+    fd, port = listener()
+    working = asyncio.ensure_future(serve_and_drain(app, options(fd, drain_s=5), stop, retire))
+    await scenario(port, retire)
+    await asyncio.wait_for(working, PATIENCE_S)
+
+
+def test_a_request_on_an_idle_connection_of_a_retiring_server_is_answered_and_is_the_last() -> None:
+    async def scenario(port: int, retire: asyncio.Event) -> None:
+        links = [await ask(port) for _ in range(2)]
+        for reader, _ in links:
+            assert b"connection: close" not in await answer(reader)
+        retire.set()
+        assert await refused(port)
+        for reader, writer in links:  # one after the other: the second is still idle when the first has gone
+            writer.write(REQUEST)
+            assert b"connection: close" in await answer(reader)
+            assert await reader.read() == b""
+        await hang_up(*(writer for _, writer in links))
+
+    uvloop.run(retiring(scenario))
+
+
+def test_a_reply_that_promised_more_is_followed_by_more() -> None:
+    slow = Slow()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if slow.end:
+            await quick(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"o", "more_body": True})
+        slow.asked.set()
+        await slow.go_on.wait()
+        await send({"type": "http.response.body", "body": b"k"})
+        slow.end = "answered"
+
+    async def scenario(port: int, retire: asyncio.Event) -> None:
+        reader, writer = await ask(port)
+        await slow.asked.wait()
+        retire.set()
+        assert await refused(port)
+        slow.go_on.set()
+        assert b"connection: close" not in await answer(reader)
+        writer.write(REQUEST)
+        assert b"connection: close" in await answer(reader)
+        assert await reader.read() == b""
+        await hang_up(writer)
+
+    uvloop.run(retiring(scenario, app))
+
+
+def test_half_a_head_at_a_stop_becomes_a_request_and_is_answered() -> None:
+    async def main() -> None:
+        stop = asyncio.Event()
+        fd, port = listener()
+        working = asyncio.ensure_future(serve_and_drain(quick, options(fd, drain_s=5), stop))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST)
+        assert await answer(reader)
+        writer.write(REQUEST[:20])
+        await asyncio.sleep(0.05)  # not a guess about us: the bytes are there before the signal
+        stop.set()
+        assert await refused(port)
+        writer.write(REQUEST[20:])
+        assert b"connection: close" in await answer(reader)
+        await asyncio.wait_for(working, PATIENCE_S)
+        await hang_up(writer)
+
+    uvloop.run(main())
+
+
+def test_requests_in_a_row_are_all_answered_at_a_stop() -> None:
+    slow = Slow()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        fd, port = listener()
+        working = asyncio.ensure_future(serve_and_drain(slow, options(fd, drain_s=5), stop))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST)
+        await slow.asked.wait()
+        stop.set()
+        assert await refused(port)
+        slow.go_on.set()
+        assert b"connection: close" in await answer(reader)
+        await asyncio.wait_for(working, PATIENCE_S)
+        await hang_up(writer)
+
+    uvloop.run(main())

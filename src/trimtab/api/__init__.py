@@ -12,6 +12,7 @@ from .nouns import CallRow, call_query, call_row, model_rows
 from .openapi import document
 from .port import (
     Control,
+    DemoFilled,
     Erased,
     Machine,
     Objects,
@@ -20,6 +21,7 @@ from .port import (
     ProviderTest,
     Published,
     Records,
+    Restarted,
     SettingRow,
 )
 from .table import Route
@@ -28,6 +30,7 @@ __all__ = [
     "ROUTES",
     "CallRow",
     "Control",
+    "DemoFilled",
     "Erased",
     "Machine",
     "Objects",
@@ -36,6 +39,7 @@ __all__ = [
     "ProviderTest",
     "Published",
     "Records",
+    "Restarted",
     "Route",
     "SettingRow",
     "call_query",

@@ -84,6 +84,27 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """Backups made before, which hold the data still; delete them yourself."""
 
 
+class Restarted(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a rolling restart of the workers is."""
+
+    replaced: int
+    """Workers that a new one has taken over from; the old ones finish their calls."""
+    done: bool
+    """False: it goes on."""
+    error: str = ""
+    """Why it was given up; the workers that were there go on."""
+
+
+class DemoFilled(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a wish to fill the demo."""
+
+    calls: int
+    """Written now; 0: it is there already."""
+    feedback: int = 0
+    replaced: int = 0
+    """Calls of an older demo that gave way."""
+
+
 class Records(Protocol):
     """Calls and what was said of them."""
 
@@ -357,6 +378,20 @@ class Machine(Protocol):
         Raises:
             CallerError: the folder is there already, or cannot be written.
         """
+        ...
+
+    async def restart(self, actor: Actor) -> Restarted:
+        """Read the configuration again, then replace the workers one after the other while all of them serve.
+
+        Returns once that is over, or after 25 s, while it goes on.
+
+        Raises:
+            ConfigError: the configuration cannot be used; everything stays as it is.
+        """
+        ...
+
+    async def fill_demo(self, actor: Actor) -> DemoFilled:
+        """Fill the project `demo` with a day of made-up calls; one of the last day is left as it is."""
         ...
 
 

@@ -28,6 +28,8 @@ _COMMANDS = {
     "backup": "data.backup:backup",
     "restore": "data.backup:restore",
     "migrate": "data.backup:migrate",
+    "restart": "upkeep:restart",
+    "demo": "upkeep:demo",
     "doctor": "doctor:doctor",
     "completion": "completion:completion",
 }

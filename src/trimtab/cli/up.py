@@ -18,6 +18,7 @@ def up(
     console_port: Port = None,
     workers: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=256))] = None,
     model_path: Path | None = None,
+    demo: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Start the gateway, the recorder and the console in the foreground. Ctrl-C ends them, open calls first.
 
@@ -30,6 +31,8 @@ def up(
         console_port: Port of the console and the admin API.
         workers: Worker processes; one fills one core.
         model_path: A GGUF file to run as the own model.
+        demo: Fill the project `demo` with a day of made-up calls first, so that there is something to look at.
+            `trimtab demo remove` takes it away.
     """
     from trimtab.serve import UpOptions
     from trimtab.serve import up as serve_up
@@ -44,5 +47,6 @@ def up(
             workers=workers,
             data=place.data,
             model_path=model_path,
+            demo=demo,
         )
     )

@@ -84,22 +84,33 @@ def open_local(data_dir: Path, *, ending_s: float = 0.5) -> Iterator[Local]:
         FolderBusy: Trimtab runs on it; ask its admin API instead (`find_running`).
         StorageError: it cannot be read or written.
     """
-    from trimtab.ledger import Recorder
-    from trimtab.storage.sqlite import open_app_store, open_call_store
-
     layout = Layout(data_dir.absolute())
     layout.make()
     with FolderLock(layout) as lock:
         lock.acquire(ending_s=ending_s)
-        app = open_app_store(layout.app)
+        with open_stores(layout) as local:
+            yield local
+
+
+@contextmanager
+def open_stores(layout: Layout) -> Iterator[Local]:
+    """Store what the log of a folder still holds, and open its stores; the caller holds the folder's lock.
+
+    Raises:
+        StorageError: it cannot be read or written.
+    """
+    from trimtab.ledger import Recorder
+    from trimtab.storage.sqlite import open_app_store, open_call_store
+
+    app = open_app_store(layout.app)
+    try:
+        calls = open_call_store(layout.calls)
         try:
-            calls = open_call_store(layout.calls)
-            try:
-                # After a crash the log may hold calls that no recorder has stored yet.
-                with Recorder(layout.log, calls) as recorder:
-                    recorder.drain()
-                yield Local(app, calls)
-            finally:
-                calls.close()
+            # After a crash the log may hold calls that no recorder has stored yet.
+            with Recorder(layout.log, calls) as recorder:
+                recorder.drain()
+            yield Local(app, calls)
         finally:
-            app.close()
+            calls.close()
+    finally:
+        app.close()

@@ -18,6 +18,13 @@ EXIT_INFRASTRUCTURE = 3
 EXIT_NO_RESTART = 78
 """A child's way to say that starting it again cannot help (sysexits.h, EX_CONFIG)."""
 
+GRACE_S = 20.0
+"""How long a worker that another has taken over from keeps idle connections open.
+
+Longer than common clients keep one that they do not use (httpx, and so openai: 5 s; aiohttp: 15 s): those close it
+themselves, and what they send before that is answered.
+"""
+
 READY = b"ready\n"
 """What a child writes into its life line once it does its work."""
 
@@ -33,6 +40,8 @@ class UpOptions:
     workers: int | None = None
     data: Path | None = None
     model_path: Path | None = None
+    demo: bool = False
+    """Fill the project `demo` first."""
 
 
 class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +59,13 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How often this child was started again; above 0, others live and serve what was published."""
     listener: int = -1
     """Descriptor of the socket to accept on; -1: this kind accepts nothing."""
+    shift: int = 0
+    """Which of two workers that take turns in one place: while one takes over from the other, both are there."""
 
     @property
     def name(self) -> str:
-        """Name among its siblings: `worker-1`, `recorder`, ..."""
-        return f"worker-{self.index}" if self.kind == "worker" else self.kind
+        """Name among its siblings: `worker-1`, `worker-1b` (which takes turns with it), `recorder`, ..."""
+        return f"worker-{self.index}{'b' * self.shift}" if self.kind == "worker" else self.kind
 
     @property
     def title(self) -> str:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -27,6 +28,20 @@ class ChildState(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     restarts: int
     since_us: int
+    turn: Literal["", "joining", "leaving"] = ""
+    """In a rolling restart: about to take over, or finishing its calls after another took over."""
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest rolling restart of the workers."""
+
+    number: int = 0
+    """How many there have been since the start; 0: none."""
+    under_way: bool = False
+    replaced: int = 0
+    """Workers that another has taken over from."""
+    error: str = ""
+    """Why it was given up; the workers that were there go on."""
 
 
 class Processes(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +53,7 @@ class Processes(msgspec.Struct, frozen=True, kw_only=True):
     console: str
     children: tuple[ChildState, ...] = ()
     stopping: bool = False
+    rollout: Rollout = Rollout()
 
     def all(self) -> list[int]:
         """Return the pids of all processes, the supervisor's first."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from typing import Literal, Self
 
 import msgspec
 
@@ -39,6 +40,10 @@ class Child:
         self.started_at = 0.0
         self.start_at: float | None = 0.0
         """Monotonic time of the next start; None: none is due."""
+        self.turn: Literal["", "joining", "leaving"] = ""
+        """See `ChildState.turn`."""
+        self.leave_by = 0.0
+        """Monotonic time past which one that is leaving is ended by force."""
         self._inherited = inherited
         self._longest = _LONGEST_PAUSE_S
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,6 +81,15 @@ class Child:
         self.ready = False
         self.started_at = time.monotonic()
         self.start_at = None
+
+    def successor(self, options: ChildOptions) -> Self:
+        """Return a child, not started yet, to take over from this one on the same socket."""
+        options = msgspec.structs.replace(
+            options, listener=self.options.listener, shift=1 - self.options.shift, index=self.options.index
+        )
+        made = type(self)(options, self._inherited)
+        made.turn = "joining"
+        return made
 
     def life_line(self) -> socket.socket | None:
         """Return our end of the life line, to wait on."""

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -25,7 +26,7 @@ from .options import (
 from .publish import own_model
 from .runfile import read_token
 from .spawn import Child
-from .supervisor import Supervisor
+from .supervisor import Supervisor, Wishes
 
 
 class PortTaken(Exception):
@@ -48,7 +49,9 @@ def up(options: UpOptions) -> int:
         with FolderLock(layout) as lock:
             lock.acquire(say=log.info)
             clean_run(layout)
-            return _run(config, layout, lock)
+            if options.demo:
+                fill_demo(layout, lock)
+            return _run(options, config, layout, lock)
     except ConfigError as error:
         log.error("%s", error)
         return EXIT_USAGE
@@ -112,7 +115,7 @@ def _listen(host: str, port: int, count: int, option: str) -> list[socket.socket
         ) from error
 
 
-def _run(config: Config, layout: Layout, lock: FolderLock) -> int:
+def _run(options: UpOptions, config: Config, layout: Layout, lock: FolderLock) -> int:
     workers, console = listeners(config)
 
     def close_listeners() -> None:
@@ -137,13 +140,44 @@ def _run(config: Config, layout: Layout, lock: FolderLock) -> int:
             layout,
             children,
             urls=(gateway, admin),
-            drain_s=config.gateway.drain_s,
-            announce=lambda: log.info("%s", summary(config, gateway, sign_in_url(layout, admin))),
-            wants_model=wants_model or (lambda: False),
-            close_listeners=close_listeners,
+            wishes=Wishes(
+                announce=lambda: log.info("%s", summary(config, gateway, sign_in_url(layout, admin))),
+                wants_model=wants_model or (lambda: False),
+                close_listeners=close_listeners,
+                renewed=lambda: renewed(options, config),
+            ),
         ).run()
     finally:
         close_listeners()
+
+
+def fill_demo(layout: Layout, lock: FolderLock) -> None:
+    """Fill the project `demo`, in a process of its own: what that loads, this one need not hold for ever.
+
+    A demo that fails is said, and no reason not to start.
+    """
+    # It holds the folder's lock by inheriting it.
+    words = [sys.executable, "-m", "trimtab.serve.demo", str(layout.root)]
+    status = subprocess.run(words, stdin=subprocess.DEVNULL, pass_fds=(lock.fd,), check=False).returncode  # noqa: S603
+    if status:
+        log.error("the demo could not be filled; trimtab starts without it")
+
+
+def renewed(options: UpOptions, config: Config) -> ChildOptions:
+    """Read the configuration again and return what a worker that joins now is to know.
+
+    What belongs to the listening sockets and to other processes stays as it was at the start.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    found = configure(options)
+    kept = config.gateway
+    gateway = msgspec.structs.replace(found.gateway, host=kept.host, port=kept.port, workers=kept.workers)
+    found = msgspec.structs.replace(
+        found, gateway=gateway, console=config.console, own=config.own, data_dir=config.data_dir
+    )
+    return child_options(found, "worker", 0, -1)
 
 
 def child_options(config: Config, kind: ChildKind, index: int, listener: int) -> ChildOptions:

@@ -7,13 +7,15 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from trimtab.types import SystemClock
 
 from . import platform
 from .folder import Layout, clean_run
 from .log import log
-from .options import EXIT_INFRASTRUCTURE, EXIT_NO_RESTART, EXIT_OK, EXIT_USAGE
+from .options import EXIT_INFRASTRUCTURE, EXIT_NO_RESTART, EXIT_OK, EXIT_USAGE, ChildOptions
+from .rolling import Rolling
 from .runfile import ChildState, Processes, write_processes
 from .spawn import Child, exit_text
 
@@ -29,7 +31,20 @@ _EMPTY_LOG_S = 60.0
 _GIVE_UP = 5
 """Deaths in a row of a child that was never ready, after which a start is given up."""
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the supervisor asks of whoever made the set of processes."""
+
+    announce: Callable[[], None]
+    """Called once, when everything is ready for the first time."""
+    wants_model: Callable[[], bool]
+    """Whether the own model's process is wanted now."""
+    close_listeners: Callable[[], None]
+    renewed: Callable[[], ChildOptions]
+    """Reads the configuration again and returns the options of a worker; may raise ConfigError."""
 
 
 class Supervisor:
@@ -41,18 +56,13 @@ class Supervisor:
         children: list[Child],
         *,
         urls: tuple[str, str],
-        drain_s: float,
-        announce: Callable[[], None],
-        wants_model: Callable[[], bool],
-        close_listeners: Callable[[], None],
+        wishes: Wishes,
     ) -> None:
         self._layout = layout
         self._children = children
         self._urls = urls
-        self._drain_s = drain_s
-        self._announce = announce
-        self._wants_model = wants_model
-        self._close_listeners = close_listeners
+        self._wishes = wishes
+        self._rolling = Rolling(children, wishes.renewed)
         self._clock = SystemClock()
         self._signals: list[int] = []
         self._had_terminal = platform.has_terminal()
@@ -89,16 +99,20 @@ class Supervisor:
         changed = self._start_due()
         changed |= self._wait(wake)
         changed |= self._reap(restart=True)
+        if self._announced:
+            changed |= self._rolling.step()
         if changed:
             self._write_state()
         if not self._announced and self._exit is None and self._all_ready():
             self._announced = True
-            self._announce()
+            self._wishes.announce()
         for number in self._take_signals():
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._exit = EXIT_OK
             elif number == signal.SIGHUP:
                 self._hang_up()
+            elif number == signal.SIGUSR2:
+                self._rolling.ask()
 
     def _hang_up(self) -> None:
         """SIGHUP asks for the configuration to be read again, unless it came because our terminal is gone."""
@@ -121,7 +135,7 @@ class Supervisor:
     def _start_due(self) -> bool:
         started = False
         for child in self._children:
-            if child.options.kind == "model" and child.pid == 0 and not self._wants_model():
+            if child.options.kind == "model" and child.pid == 0 and not self._wishes.wants_model():
                 continue
             if child.start_at is None or child.start_at > time.monotonic():
                 continue
@@ -149,13 +163,13 @@ class Supervisor:
                 wake.recv(4096)
         became_ready = [lines[line] for line in readable if line in lines and lines[line].hear()]
         for child in became_ready:
-            if child.restarts or child.options.kind == "model":
+            if child.restarts or child.turn or child.options.kind == "model":
                 log.info("%s is ready (pid %d)", child.name, child.pid)
         return bool(became_ready)
 
     def _reap(self, *, restart: bool) -> bool:
         changed = False
-        for child in self._children:
+        for child in tuple(self._children):
             pid = child.pid
             was_ready = child.ready
             status = child.reap()
@@ -168,6 +182,8 @@ class Supervisor:
 
     def _after_death(self, child: Child, pid: int, status: int, *, was_ready: bool) -> None:
         how = f"{child.name} (pid {pid}) ended: {exit_text(status)}"
+        if self._rolling.died(child, how):
+            return
         if status == EXIT_NO_RESTART and child.options.kind == "model":
             # What it said stands in the log; everything else works without it.
             log.info("the own model is tried again in %g s", child.plan_restart(patient=True))
@@ -193,6 +209,7 @@ class Supervisor:
                 ready=child.ready,
                 restarts=child.restarts,
                 since_us=self._since_us.get(child.name, 0),
+                turn=child.turn,
             )
             for child in self._children
         )
@@ -206,6 +223,7 @@ class Supervisor:
                     console=console,
                     children=states,
                     stopping=self._exit is not None,
+                    rollout=self._rolling.state,
                 ),
             )
         except OSError as error:
@@ -214,14 +232,13 @@ class Supervisor:
 
     def _end(self, wake: socket.socket) -> None:
         """End workers first, so that no call is cut; the recorder last, so that it empties the log."""
+        drain_s = max((c.options.gateway.drain_s for c in self._children), default=0.0)
         if self._exit == EXIT_OK:
-            log.info(
-                "stopping: open calls may take up to %g s; a second signal ends everything", self._drain_s
-            )
-        self._close_listeners()
+            log.info("stopping: open calls may take up to %g s; a second signal ends everything", drain_s)
+        self._wishes.close_listeners()
         self._write_state()
         stages: tuple[tuple[Iterable[str], float], ...] = (
-            (("worker",), self._drain_s + _END_S),
+            (("worker",), drain_s + _END_S),
             (("control", "model"), _END_S),
             (("recorder",), _EMPTY_LOG_S),
         )

@@ -1,6 +1,19 @@
 """One file for each noun of the API; `ROUTES` is all of them."""
 
-from . import calls, keys, logins, machine, models, projects, providers, settings, snapshot, traffic, users
+from . import (
+    calls,
+    keys,
+    logins,
+    machine,
+    models,
+    projects,
+    providers,
+    settings,
+    snapshot,
+    traffic,
+    upkeep,
+    users,
+)
 from .calls import CallRow, call_query, call_row
 from .models import model_rows
 
@@ -18,5 +31,6 @@ ROUTES = (
     *traffic.ROUTES,
     *models.ROUTES,
     *snapshot.ROUTES,
+    *upkeep.ROUTES,
 )
 """Every route of the API but the document that describes them."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from trimtab.serve import platform
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
-from trimtab.serve.options import EXIT_OK, ChildOptions, is_loopback
+from trimtab.serve.options import EXIT_OK, GRACE_S, ChildOptions, is_loopback
 from trimtab.serve.secretfile import unsealer
 from trimtab.storage import SnapshotStore
 from trimtab.types import Snapshot, StorageError, SystemClock, TrimtabError
@@ -43,7 +43,7 @@ class Obedient(Protocol):
 
 
 def run_worker(options: ChildOptions, line: LifeLine) -> int:
-    """Serve until SIGTERM, then finish open calls; return the exit status."""
+    """Serve until SIGTERM (stop) or SIGUSR2 (another worker takes over), then finish open calls; return the status."""
     platform.raise_open_files()
     platform.schedule_in_batches()
     return run_async(lambda: _work(options, line))
@@ -55,8 +55,10 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     from trimtab.pipeline import Core
     from trimtab.storage.files import open_snapshot_store
 
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    stop, retire = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGUSR2, retire.set)
     layout = Layout(Path(options.data_dir))
     snapshots = open_snapshot_store(layout.snapshot)
     counters = Counters(layout.counters, options.name)
@@ -81,7 +83,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             watching = tasks.create_task(obey(snapshots, core, options.name))
             line.ready()
             _spare_the_collector()
-            await serve_and_drain(gateway, options, stop)
+            await serve_and_drain(gateway, options, stop, retire)
             watching.cancel()
         await gateway.aclose()
     finally:
@@ -144,14 +146,27 @@ async def obey(snapshots: SnapshotStore, core: Obedient, name: str) -> None:
 
 
 async def serve_and_drain(
-    app: Callable[..., Awaitable[None]], options: ChildOptions, stop: asyncio.Event
+    app: Callable[..., Awaitable[None]],
+    options: ChildOptions,
+    stop: asyncio.Event,
+    retire: asyncio.Event | None = None,
 ) -> None:
-    """Serve until `stop`, then until all open calls are answered, at most `drain_s`; cut the rest."""
+    """Serve until `stop`, then until all open calls are answered, at most `drain_s`; cut the rest.
+
+    Set `retire` where another process has begun to accept on the same socket: then clients have a while to let go
+    of their connections, each told so by the reply to what it asks there, before the same end.
+    """
+    loop = asyncio.get_running_loop()
     server = http_server(app, options.gateway)
-    serving = asyncio.get_running_loop().create_task(server.run(options.listener, stop))
-    waiting = asyncio.get_running_loop().create_task(stop.wait())
-    await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    serving = loop.create_task(server.run(options.listener, stop))
+    waiting = [loop.create_task(event.wait()) for event in (stop, retire) if event is not None]
+    await asyncio.wait((serving, *waiting), return_when=asyncio.FIRST_COMPLETED)
+    if retire is not None and retire.is_set() and not (stop.is_set() or serving.done()):
+        server.retire()
+        await asyncio.wait((serving, waiting[0]), timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+    for task in waiting:
+        task.cancel()
     done, _ = await asyncio.wait((serving,), timeout=options.gateway.drain_s)
     if not done:
         log.warning("calls still open after %g s are cut", options.gateway.drain_s)

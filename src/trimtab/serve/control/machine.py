@@ -1,4 +1,4 @@
-"""The installation itself: health, snapshot, reload, backup."""
+"""The installation itself: health, snapshot, reload, backup, restart, demo."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from trimtab.api import Published
+from trimtab.api import DemoFilled, Published, Restarted
 from trimtab.ledger import read_all
 from trimtab.serve.data import back_up
 from trimtab.serve.log import log
@@ -16,6 +16,7 @@ from trimtab.serve.runfile import read_processes
 from trimtab.types import Actor, CallerError, Snapshot, TrimtabError
 
 from .room import Deed, Room
+from .upkeep import fill_demo, replace_workers
 
 SYSTEM = Actor(name="system", role="admin")
 """Stands in the audit log for a signal."""
@@ -54,7 +55,11 @@ class Machine:
         segments = [path.stat().st_size for path in layout.log.glob("*") if path.is_file()]
         disk = shutil.disk_usage(layout.root)
         counted = read_all(layout.counters)
-        well = children and all(c.ready for c in children if c.name != "model") and not late
+        well = (
+            children
+            and all(c.ready for c in children if c.name != "model" and c.turn != "joining")
+            and not late
+        )
         return {
             "status": "ok" if well else "degraded",
             "generation": generation,
@@ -92,6 +97,16 @@ class Machine:
                 raise
             generation = await self._room.change(actor, deed, lambda _: None)
         return await self._room.wait_for(generation, notes)
+
+    async def restart(self, actor: Actor) -> Restarted:
+        """See `api.Machine.restart`."""
+        await self.reload(actor)
+        await self._room.note(actor, Deed(action="workers.restart", object="workers"))
+        return await replace_workers(self._room.layout.run)
+
+    async def fill_demo(self, actor: Actor) -> DemoFilled:
+        """See `api.Machine.fill_demo`."""
+        return await fill_demo(self._room, actor)
 
     async def reload_on(self, asked: asyncio.Event) -> None:
         """Reload whenever an event is set, until cancelled."""

@@ -28,8 +28,14 @@ OBEY_S: Final = 5.0
 
 _LOOK_S: Final = 0.02
 
-_NEEDS_RESTART: Final = ("gateway", "console", "own")
-"""Sections whose settings belong to processes, not to the snapshot."""
+_AT_START: Final = "at the next start of `trimtab up`"
+
+_NEEDS_RESTART: Final = {
+    "gateway": f"with `trimtab restart` (`host`, `port` and `workers`: {_AT_START})",
+    "console": _AT_START,
+    "own": _AT_START,
+}
+"""Sections whose settings belong to processes, not to the snapshot, and when a change of them takes effect."""
 
 
 class Deed(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +102,7 @@ class Room:
         await check_snapshot(base, self.layout.run)
         self.base, self.fixed = base, config.declared
         return tuple(
-            f"[{name}] has changed; that takes effect at the next start of `trimtab up`"
+            f"[{name}] has changed; that takes effect {_NEEDS_RESTART[name]}"
             for name in _NEEDS_RESTART
             if getattr(config, name) != getattr(self._first, name)
         )

@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         self.closing = False
         """Nothing is answered here any more."""
         self.draining = False
-        """The request under way is the last."""
+        """Every reply that begins from now on says that the connection closes after it, and that holds."""
 
     # --- the transport's side -------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ class HttpServer:
         self._changed = asyncio.Event()
         self._acceptor: Acceptor | None = None
         self._draining = False
+        """Nothing is accepted, and every reply says that its connection closes."""
+        self._retired = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
     # --- running --------------------------------------------------------------------------------------------
@@ -45,7 +47,8 @@ class HttpServer:
     async def run(self, listener: int, stop: asyncio.Event) -> None:
         """Serve until `stop` is set and every open request is answered; owns the descriptor and closes it.
 
-        Once `stop` is set no connection is accepted and idle ones are closed. `cut` ends the open ones.
+        Once `stop` is set no connection is accepted and idle ones are closed. `cut` ends the open ones. After
+        `retire`, it also ends by itself once the last client has gone.
 
         Args:
             listener: the descriptor of a socket that listens.
@@ -59,14 +62,40 @@ class HttpServer:
                 self._acceptor = acceptor = Acceptor(given, lambda: Connection(self), self._room)
                 try:
                     acceptor.resume()
-                    await stop.wait()
+                    await self._first_of(stop, self._retired)
                 finally:
                     self._draining = True
                     await acceptor.close()
+            await self._await_clients(stop)
             await self._drain()
         finally:
             self._close()
             await asyncio.sleep(0)  # sockets that were aborted are closed in the loop's next turn
+
+    def retire(self) -> None:
+        """Accept no more, for another process does; answer what clients still ask on the connections they have.
+
+        Each such reply says `connection: close`, so that no client loses a request to a connection that we close
+        while it sends (RFC 9112, section 9.6). Idle connections stay open until `stop` is set.
+        """
+        self._draining = True
+        for connection in self._connections:
+            connection.draining = True
+        self._retired.set()
+
+    async def _first_of(self, *events: asyncio.Event) -> None:
+        waiting = [self.loop.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _await_clients(self, stop: asyncio.Event) -> None:
+        """Return once `stop` is set, or the last connection is gone after `retire`."""
+        while (self._connections or self._active) and not stop.is_set():
+            self._changed.clear()
+            await self._first_of(stop, self._changed)
 
     def _prepare(self, given: socket.socket) -> None:
         given.setblocking(False)  # noqa: FBT003 - the standard library's signature
