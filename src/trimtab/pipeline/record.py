@@ -84,6 +84,7 @@ class Outcome:
     __slots__ = (
         "attempts",
         "cache_hit",
+        "cost_nusd",
         "degraded",
         "error_code",
         "error_message",
@@ -104,6 +105,8 @@ class Outcome:
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
+        self.cost_nusd: int | None = None
+        """Known once the call is closed, and only where its model's price is."""
         self.cache_hit = self.degraded = False
         self.error_code = self.error_message = ""
         self.fingerprint = self.finish_reason = ""
@@ -158,6 +161,7 @@ def closed_record(
     cost, version = 0, ""
     if usage.input_tokens or usage.output_tokens:
         cost, version = catalog.cost(outcome.model, usage, opened.opened_us)[:2]
+        outcome.cost_nusd = cost if version else None
     return Closed(
         opened.id,
         closed_us,
