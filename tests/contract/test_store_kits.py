@@ -8,9 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from trimtab.storage import CallQuery
+from trimtab.storage import CallQuery, Erasure
 from trimtab.storage.files import FileSnapshotStore
 from trimtab.storage.sqlite import open_app_store, open_call_store
+from trimtab.storage.sqlite.calls import SqliteCallStore
+from trimtab.storage.sqlite.connection import connect
+from trimtab.storage.sqlite.schema import DAY_FORMATS
 from trimtab.testing.stores import check_app_store, check_call_store, check_snapshot_store
 from trimtab.types import Call, KeySpec, Snapshot, StorageError
 
@@ -55,6 +58,36 @@ def quietly(inner: Callable[..., None], snapshot: Snapshot) -> None:
         inner(snapshot)
 
 
+def exact_name(inner: Callable[..., Any], name: str) -> Any:
+    user = inner(name)
+    return user if user and user.name == name else None
+
+
+def always_admin(inner: Callable[..., Any], *args: Any) -> Any:
+    found = inner(*args)
+    return found and msgspec.structs.replace(found, role="admin")
+
+
+def noun_as_prefix(inner: Callable[..., Any], *, action: str = "", **query: Any) -> Any:
+    return inner(action="" if action == "key." else action, **query)
+
+
+def erase_by_any(inner: Callable[..., list[str]], what: Erasure) -> list[str]:
+    return inner(msgspec.structs.replace(what, project=""))
+
+
+def erase_by_hand(inner: Callable[..., list[str]], what: Erasure) -> list[str]:
+    """Erase the calls in the files, and nothing besides."""
+    ids = inner(what)
+    store = inner.__self__
+    assert isinstance(store, SqliteCallStore)
+    for path in store._folder.glob("calls-*.db"):
+        connection = connect(path, formats=DAY_FORMATS)
+        connection.execute("UPDATE rollup SET calls = calls + 1 WHERE cube = 2")
+        connection.close()
+    return ids
+
+
 CALL_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
     "loses calls": {"insert": half},
     "counts duplicates as new": {"insert": lambda inner, calls: inner(calls) or len(calls)},
@@ -75,6 +108,16 @@ CALL_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
         "rollup": lambda inner, cube, *_: inner(cube),
         "recount": lambda inner, cube, *_: inner(cube),
     },
+    "erases too little": {"erase": lambda inner, what: inner(what)[:-1]},
+    "erases without a name": {"erase": lambda inner, what: inner(what) if what.user or what.session else []},
+    "erases by a part": {"erase": erase_by_any},
+    "forgets to correct rollups": {"erase": erase_by_hand},
+    "erases no project": {"erase_project": lambda _inner, name: 40},
+    "counts sessions once a call": {"sessions": lambda inner, **q: inner(**q) * 2},
+    "ignores the page of sessions": {"sessions": lambda inner, before="", **q: inner(**q) if not before else []},
+    "finds responses by their beginning": {"find_response": lambda inner, i: inner((i + "ree")[:18]) if i else None},
+    "finds no responses": {"find_response": lambda _inner, _id: None},
+    "takes no space": {"disk_bytes": lambda inner: dict.fromkeys(inner(), 0)},
     "drops nothing": {"drop_before": lambda _inner, day: [day]},
     "drops too much": {"drop_before": lambda inner, _day: inner("20270101")},
     "goes on when closed": {"close": lambda _inner: None},
@@ -89,6 +132,17 @@ APP_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
     "forgets settings": {"put_setting": lambda _inner, *_: None},
     "names releases otherwise": {"put_release": lambda inner, release: inner(release)[::-1]},
     "loses routes": {"routes": lambda _inner: []},
+    "knows names by their case": {"user": exact_name},
+    "keeps sign-ins for ever": {"login": lambda inner, token, _now: inner(token, 0)},
+    "ignores a changed role": {"login": always_admin},
+    "keeps sign-ins of others": {"end_logins_of": lambda _inner, _user: 2},
+    "lists the oldest entries first": {"audit": lambda inner, **q: inner(**q)[::-1]},
+    "takes a noun for a prefix": {"audit": noun_as_prefix},
+    "forgets to page the audit log": {"audit": lambda inner, before="", **q: inner(**q)},
+    "loses settings' history": {"setting_changes": lambda inner, **q: inner(**q)[:1]},
+    "keeps removed providers": {"remove_provider": lambda _inner, name: False},
+    "keeps removed projects": {"remove_project": lambda _inner, name: name == "acme"},
+    "keeps removed views": {"remove_view": lambda _inner, _id: True},
 }  # fmt: skip
 
 SNAPSHOT_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {

@@ -10,7 +10,8 @@ from datetime import date
 
 from trimtab.types import StorageError
 
-MS_PER_HOUR = 3_600_000
+MS_PER_MINUTE = 60_000
+MS_PER_HOUR = 60 * MS_PER_MINUTE
 MS_PER_DAY = 24 * MS_PER_HOUR
 PLACE_BITS = 20
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()

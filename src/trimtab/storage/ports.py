@@ -1,4 +1,4 @@
-"""The ports of calls and of the snapshot. What satisfies them, and passes `testing`'s conformance kits, is a backend."""
+"""The ports of calls and of the snapshot. What passes `testing`'s conformance kits for them is a backend."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
@@ -50,9 +50,9 @@ class RollupRow(msgspec.Struct, frozen=True, kw_only=True):
 
     cube: Cube
     start_us: int
-    """Start of the hour or day, UTC."""
+    """Start of the minute, hour or day, UTC."""
     key: tuple[str, ...]
-    """(project, model), (project, prompt, version) or (project, user)."""
+    """(project, model), (project, prompt, version), (project, user) or (project,)."""
     calls: int
     errors: int
     unfinished: int
@@ -158,8 +158,9 @@ class CallStore(Protocol):
         ...
 
     def sessions(self, *, project: str = "", before: str = "", limit: int = 50) -> list[SessionRow]:
-        """Return the sessions of the newest calls that have one, newest first.
+        """Return the sessions of the newest calls that have one, newest first; of each page none is on another.
 
+        `before` is the `last_call` of the last page's last row.
         Looks at the newest 5,000 such calls before `before` (a call id) at most: cost is bounded, and the sums
         are over those looked at.
         """
@@ -172,6 +173,7 @@ class CallStore(Protocol):
     def erase(self, what: Erasure) -> list[str]:
         """Delete the calls of a user or session with payload, words, tags and feedback; return their ids.
 
+        Feedback that the user gave on others' calls goes too.
         The rollups are corrected, freed pages are overwritten (secure_delete) and the write-ahead log emptied, so
         that no byte of it is left in the store's files.
 

@@ -6,9 +6,22 @@ import apsw
 import pytest
 
 from trimtab.storage.sqlite import open_app_store
-from trimtab.storage.sqlite.connection import connect
-from trimtab.storage.sqlite.migrations import MIGRATIONS, Migration, create_tables, migrate
-from trimtab.types import FormatTooNew, KeySpec, Project, Release, StorageError
+from trimtab.storage.sqlite.app.migrations import MIGRATIONS, Migration, create_tables, migrate
+from trimtab.storage.sqlite.connection import connect, transaction
+from trimtab.types import (
+    AuditEntry,
+    FormatTooNew,
+    KeySpec,
+    Project,
+    ProviderSpec,
+    Release,
+    SettingChange,
+    StorageError,
+    StoredProvider,
+    User,
+)
+
+NEWEST = len(MIGRATIONS)
 
 
 class StoppedClock:
@@ -21,6 +34,17 @@ class StoppedClock:
 
 def add_colour(connection: apsw.Connection) -> None:
     connection.execute("ALTER TABLE project ADD COLUMN colour TEXT")
+
+
+def make_first_version(path: Path) -> None:
+    """Make a file as version 0.1.0 left it."""
+    path.touch(mode=0o600)
+    connection = open_raw(path)
+    with transaction(connection):
+        create_tables(connection)
+        connection.execute('INSERT INTO project VALUES (\'acme\', \'{"name":"acme","payload":"hash"}\')')
+        connection.pragma("user_version", 1)
+    connection.close()
 
 
 def break_half_way(connection: apsw.Connection) -> None:
@@ -57,10 +81,10 @@ def test_a_migration_makes_a_backup_first_that_is_whole(tmp_path: Path) -> None:
     store.close()
     connection = open_raw(path)
     backup = migrate(connection, path, (*MIGRATIONS, Migration("add colour", add_colour)), StoppedClock())
-    assert connection.pragma("user_version") == 2
+    assert connection.pragma("user_version") == NEWEST + 1
     assert connection.execute("SELECT name, colour FROM project").fetchall() == [("acme", None)]
     connection.close()
-    assert backup == tmp_path / "app.db.bak-1-20260922T120000Z"
+    assert backup == tmp_path / f"app.db.bak-{NEWEST}-20260922T120000Z"
     assert backup.stat().st_mode & 0o777 == 0o600
     backup.rename(path)
     store = open_app_store(path)
@@ -74,10 +98,10 @@ def test_two_backups_of_one_second_do_not_overwrite_each_other(tmp_path: Path) -
     connection = open_raw(path)
     steps = [*MIGRATIONS]
     for number in range(2):
-        connection.pragma("user_version", 1)
+        connection.pragma("user_version", NEWEST)
         steps.append(Migration("nothing", lambda _: None))
         migrate(connection, path, steps, StoppedClock())
-        assert len(list(tmp_path.glob("app.db.bak-1-*"))) == number + 1
+        assert len(list(tmp_path.glob(f"app.db.bak-{NEWEST}-*"))) == number + 1
     connection.close()
 
 
@@ -88,13 +112,13 @@ def test_a_failing_migration_undoes_itself_and_names_the_backup(tmp_path: Path) 
     steps = (*MIGRATIONS, Migration("add colour", add_colour), Migration("break", break_half_way))
     connection = open_raw(path)
     with pytest.raises(
-        StorageError, match=r"migration 3 \(break\) failed: .*nowhere.* version 2; .*app.db.bak-1-2026"
+        StorageError, match=r"migration 4 \(break\) failed: .*nowhere.* version 3; .*app.db.bak-2-2026"
     ):
         migrate(connection, path, steps, StoppedClock())
-    assert connection.pragma("user_version") == 2
+    assert connection.pragma("user_version") == NEWEST + 1
     connection.close()
     assert tables(path) == before
-    backup = next(tmp_path.glob("app.db.bak-1-*"))
+    backup = next(tmp_path.glob(f"app.db.bak-{NEWEST}-*"))
     assert tables(backup) == before
 
 
@@ -117,7 +141,76 @@ def test_a_released_migration_has_not_changed() -> None:
     assert found == {
         "project", "key", "release", "move", "move_route", "move_release", "channel", "setting", "counter",
     }  # fmt: skip
-    assert [step.name for step in MIGRATIONS] == ["create tables"]
+    assert [step.name for step in MIGRATIONS] == ["create tables", "add people, views and providers"]
+
+
+def test_a_file_of_the_first_version_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    make_first_version(path)
+    store = open_app_store(path, clock=StoppedClock())
+    assert store.projects() == [Project(), Project(name="acme", payload="hash")]
+    store.put_user(User(name="ann", role="admin"))
+    store.close()
+    backup = tmp_path / "app.db.bak-1-20260922T120000Z"
+    assert "user" in tables(path)
+    assert "user" not in tables(backup)
+
+
+@pytest.mark.parametrize("table", ["audit", "setting_change"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE {} SET actor = 'nobody'",
+        "DELETE FROM {}",
+        "INSERT OR REPLACE INTO {} SELECT * FROM {}",
+        "UPDATE OR REPLACE {} SET number = 1 WHERE number = 2",
+    ],
+)
+def test_what_was_done_cannot_be_undone(tmp_path: Path, table: str, statement: str) -> None:
+    path = tmp_path / "app.db"
+    store = open_app_store(path)
+    for i in range(2):
+        store.add_audit(AuditEntry(id=str(i), at_us=i, actor="ann", role="admin", action="a.b", object=""))
+        store.change_setting(SettingChange(at_us=i, actor="ann", name="n", before="", after="x"))
+    before = store.audit(), store.setting_changes()
+    connection = open_raw(path)
+    connection.pragma("recursive_triggers", 1)
+    with pytest.raises(apsw.ConstraintError, match="append-only"):
+        connection.execute(statement.format(table, table))
+    connection.close()
+    assert (store.audit(), store.setting_changes()) == before
+    store.close()
+
+
+def test_a_backup_is_private_whole_and_replaces_nothing(tmp_path: Path) -> None:
+    store = open_app_store(tmp_path / "app.db")
+    store.add_key(KeySpec(id="key_1", sha256="d" * 64))
+    target = tmp_path / "copy.db"
+    store.back_up(str(target))
+    assert target.stat().st_mode & 0o777 == 0o600
+    content = target.read_bytes()
+    with pytest.raises(StorageError, match=r"copy.db exists already"):
+        store.back_up(str(target))
+    assert target.read_bytes() == content
+    with pytest.raises(StorageError, match=r"nowhere"):
+        store.back_up(str(tmp_path / "nowhere" / "copy.db"))
+    store.close()
+    copy = open_app_store(target)
+    keys = copy.keys()
+    assert [key.id for key in keys] == ["key_1"]
+    copy.close()
+
+
+def test_removed_secrets_leave_no_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    store = open_app_store(path)
+    for i in range(200):
+        spec = ProviderSpec(name=f"p{i}", api_key=f"sealed:v1:SECRET{i}")
+        store.put_provider(StoredProvider(spec=spec))
+    for i in range(200):
+        store.remove_provider(f"p{i}")
+    store.close()
+    assert b"SECRET" not in path.read_bytes()
 
 
 def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -129,7 +222,7 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     connection.close()
     content = path.read_bytes()
     with pytest.raises(
-        FormatTooNew, match=r"app.db has format 7, .* up to 1: a newer Trimtab .*Install that version"
+        FormatTooNew, match=r"app.db has format 7, .* up to 2: a newer Trimtab .*Install that version"
     ):
         open_app_store(path)
     assert path.read_bytes() == content

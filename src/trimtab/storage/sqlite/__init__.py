@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trimtab.storage.ports import AppStore, CallStore
+    from trimtab.storage.app_port import AppStore
+    from trimtab.storage.ports import CallStore
     from trimtab.types import Clock
 
 __all__ = ["open_app_store", "open_call_store"]

@@ -9,12 +9,23 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab.storage.days import MS_PER_DAY, day_number, file_name, id_blob, id_ms, parse_file_name
-from trimtab.storage.ports import CallQuery, Cube, RollupRow
+from trimtab.storage.days import (
+    MS_PER_DAY,
+    day_name,
+    day_number,
+    file_name,
+    id_blob,
+    id_ms,
+    id_text,
+    parse_file_name,
+)
+from trimtab.storage.ports import CallQuery, Cube, Erasure, RollupRow, SessionRow
 from trimtab.types import Call, FeedbackGiven, StorageError
 
 from .connection import storage_errors
 from .dayfile import DayFile
+from .erase import calls_of, feedback_of
+from .lookups import LOOKED_AT, InSession, session_rows
 from .payload import PayloadCodec
 from .rollups import Tally
 from .schema import create_day_file
@@ -141,6 +152,36 @@ class SqliteCallStore:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
 
+    def erase(self, what: Erasure) -> list[str]:
+        """See `CallStore.erase`. About 60 µs a call, and a rewrite of the word index of each file touched."""
+        if not (what.user or what.session):
+            raise ValueError(f"{what!r} names neither a user nor a session; erase_project erases projects")
+        return [id_text(blob) for blob in self._erase(what)]
+
+    def erase_project(self, project: str) -> int:
+        """See `CallStore.erase_project`."""
+        return sum(1 for _ in self._erase(Erasure(project=project)))
+
+    def _erase(self, what: Erasure) -> Iterator[bytes]:
+        with self._using(write=True):
+            days: dict[int, list[int]] = {}
+            for day, part in self._listing():
+                days.setdefault(day, []).append(part)
+            for day, parts in days.items():
+                of_day: list[bytes] = []
+                for part in parts:
+                    of_day += self._file(day, part).erase(calls_of(what))
+                # Feedback may stand beside its call, or where its call was awaited.
+                for part in parts:
+                    self._file(day, part).erase_feedback(of_day, feedback_of(what))
+                    self._file(day, part).scrub()
+                yield from of_day
+
+    def complete(self) -> list[str]:
+        """Add to all day files what those of an earlier version lack; return the names of those changed."""
+        with self._using(write=True):
+            return [file.path.name for file in self._files(0, _FOREVER) if file.complete()]
+
     # Reading
 
     def get(self, call_id: str) -> Call | None:
@@ -193,6 +234,63 @@ class SqliteCallStore:
             else call
             for call in calls
         ]
+
+    def find_response(self, response_id: str) -> str | None:
+        """See `CallStore.find_response`. One lookup by index a file, newest first.
+
+        Of files of 0.1 that have no such index, the newest 20,000 calls of the two newest are looked at.
+        """
+        scans = 2
+        with self._using():
+            for day in sorted({day for day, _ in self._listing()}, reverse=True):
+                found = []
+                for file in self._files(day, day):
+                    if not file.is_complete():
+                        scans -= 1
+                        if scans < 0:
+                            continue
+                    found.append(file.find_response(response_id) if response_id else None)
+                newest = max((blob for blob in found if blob is not None), default=None)
+                if newest is not None:
+                    return id_text(newest)
+        return None
+
+    def sessions(self, *, project: str = "", before: str = "", limit: int = 50) -> list[SessionRow]:
+        """See `CallStore.sessions`. About 15 ms for the 5,000 calls."""
+        try:
+            blob = id_blob(before) if before else None
+        except ValueError as error:
+            raise StorageError(str(error)) from error
+        last = id_ms(blob) // MS_PER_DAY if blob else _FOREVER
+        calls: list[InSession] = []
+        with self._using():
+            for day in sorted({day for day, _ in self._listing() if day <= last}, reverse=True):
+                of_day = [
+                    call for file in self._files(day, day) for call in file.newest_in_session(project, blob)
+                ]
+                calls.extend(sorted(of_day, reverse=True)[: LOOKED_AT - len(calls)])
+                if len(calls) >= LOOKED_AT:
+                    break
+            rows: list[SessionRow] = []
+            for row in session_rows(calls):
+                if len(rows) >= limit:
+                    break
+                # A session with a newer call stood on an earlier page.
+                if blob is None or not any(f.session_goes_on(row, blob) for f in self._files(last, _FOREVER)):
+                    rows.append(row)
+            return rows
+
+    def disk_bytes(self) -> dict[str, int]:
+        """See `CallStore.disk_bytes`. Looks at the folder's entries only."""
+        sizes: dict[str, int] = {}
+        with self._using():
+            for day, part in self._listing():
+                path = self._folder / file_name(day, part)
+                for suffix in ("", "-wal", "-shm"):
+                    with storage_errors(path), contextlib.suppress(FileNotFoundError):
+                        name = day_name(day)
+                        sizes[name] = sizes.get(name, 0) + Path(f"{path}{suffix}").stat().st_size
+        return sizes
 
     def count(self) -> int:
         """See `CallStore.count`. Walks the smallest index of each file."""

@@ -9,12 +9,15 @@ from typing import Any
 import apsw
 
 from trimtab.storage.days import place_of
-from trimtab.storage.ports import Cube
+from trimtab.storage.ports import Cube, SessionRow
 from trimtab.storage.text import call_text
 from trimtab.storage.words import index_text
 from trimtab.types import Call, FeedbackGiven, StorageError
 
+from . import lookups, upkeep
 from .connection import connect, snapshot, storage_errors, transaction
+from .erase import Condition, erase_calls, erase_feedback
+from .lookups import InSession
 from .payload import CODEC, Parts, PayloadCodec
 from .rollups import Tally, facts_of
 from .rows import COLUMNS, FEEDBACK_COLUMNS, feedback_from_row, feedback_row, from_row, to_row
@@ -42,6 +45,7 @@ class DayFile:
         with storage_errors(path):
             self.inode = path.stat().st_ino
         self._codec = codec
+        self._complete = False
         self._connection = connect(path, formats=DAY_FORMATS, read_only=read_only)
 
     def close(self) -> None:
@@ -59,6 +63,7 @@ class DayFile:
 
     def insert(self, batch: dict[bytes, Call]) -> int:
         """Store what is not there yet, in one transaction; return how many calls were new."""
+        self.complete()
         with storage_errors(self.path), transaction(self._connection):
             self.dirty = True
             places = dict(
@@ -86,6 +91,7 @@ class DayFile:
             present = {row[0] for row in self._present(batch)}
             if not present:
                 return batch
+            self.complete()
             self.dirty = True
             with transaction(self._connection):
                 tally = Tally()
@@ -215,6 +221,33 @@ class DayFile:
             if text:
                 yield place, text
 
+    def complete(self) -> bool:
+        """Add the indexes and cubes that a file of 0.1 lacks; return whether any were missing."""
+        if self._complete:
+            return False
+        with storage_errors(self.path):
+            added = upkeep.complete(self._connection)
+        self._complete = True
+        return added
+
+    def erase(self, condition: Condition) -> Iterator[bytes]:
+        """Delete matching calls with all that hangs on them; yield the ids of those that are gone."""
+        self.complete()
+        with storage_errors(self.path):
+            self.dirty = True
+            yield from erase_calls(self._connection, condition)
+
+    def erase_feedback(self, on_calls: Sequence[bytes], condition: Condition | None) -> None:
+        """Delete feedback on some calls, and what matches a condition."""
+        with storage_errors(self.path):
+            self.dirty = True
+            erase_feedback(self._connection, on_calls, condition)
+
+    def scrub(self) -> None:
+        """Overwrite what was deleted; see `upkeep.scrub`."""
+        with storage_errors(self.path):
+            upkeep.scrub(self._connection)
+
     def waiting(self) -> int:
         """Return how many calls wait to be indexed."""
         with storage_errors(self.path):
@@ -271,6 +304,28 @@ class DayFile:
                     found.setdefault(given.call_id, []).append(given)
         return found
 
+    def find_response(self, response_id: str) -> bytes | None:
+        """Return the id of the newest call with a provider's response id, or None."""
+        with storage_errors(self.path):
+            return lookups.find_response(self._connection, response_id, indexed=self.is_complete())
+
+    def newest_in_session(self, project: str, before: bytes | None) -> list[InSession]:
+        """Return the newest calls that have a session, newest first; see `lookups`."""
+        with storage_errors(self.path), snapshot(self._connection):
+            indexed = self.is_complete()
+            return lookups.newest_in_session(self._connection, project, before, indexed=indexed)
+
+    def session_goes_on(self, row: SessionRow, before: bytes) -> bool:
+        """Tell whether a session has a call here that is not older than `before`."""
+        with storage_errors(self.path):
+            return lookups.goes_on(self._connection, row, before)
+
+    def is_complete(self) -> bool:
+        """Tell whether the file has all indexes and cubes; its writer may just have added them."""
+        if not self._complete:
+            self._complete = upkeep.is_complete(self._connection)
+        return self._complete
+
     def count(self) -> int:
         """Return how many calls are stored here."""
         with storage_errors(self.path):
@@ -282,8 +337,10 @@ class DayFile:
             tally.read(self._connection, cube, since_us, until_us)
 
     def recount(self, tally: Tally, cube: Cube) -> None:
-        """Add what the calls themselves come to."""
+        """Add what the calls themselves come to; nothing where the file does not keep the cube."""
         with storage_errors(self.path):
+            if cube == "minute_project" and not self.is_complete():
+                return
             tally.recount(self._connection, cube)
 
     def _displacement(self) -> int:

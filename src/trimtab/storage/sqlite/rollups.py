@@ -1,7 +1,7 @@
-"""Rollups: three small cubes, added to in the transaction that stores calls, and computable from the calls.
+"""Rollups: four small cubes, added to in the transaction that stores calls, and computable from the calls.
 
 A call counts at the time inside its id. Only purpose `live` counts. A call without a prompt has no cell in
-`hour_prompt`, one without a user none in `day_user`; every live call has one in `hour_model`.
+`hour_prompt`, one without a user none in `day_user`; every live call has one in the two others.
 """
 
 # ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
@@ -12,14 +12,16 @@ from typing import NamedTuple
 import apsw
 
 from trimtab.stats import LogHistogram
-from trimtab.storage.days import MS_PER_DAY, MS_PER_HOUR, id_ms
+from trimtab.storage.days import MS_PER_DAY, MS_PER_HOUR, MS_PER_MINUTE, id_ms
 from trimtab.storage.ports import Cube, RollupRow
 from trimtab.types import Call
 
 from .rows import state_of
 
-CUBES: tuple[Cube, ...] = ("hour_model", "hour_prompt", "day_user")
+CUBES: tuple[Cube, ...] = ("hour_model", "hour_prompt", "day_user", "minute_project")
 """A cube's place here is its number in the files."""
+
+_KEY_PARTS = (2, 3, 2, 1)
 
 CellKey = tuple[int, int, str, str, str]
 """Cube number, start_us, and up to three parts of the key."""
@@ -27,10 +29,11 @@ CellKey = tuple[int, int, str, str, str]
 _SUMS = ("calls", "errors", "unfinished", "estimated", "cost_nusd", "input_tokens", "output_tokens")
 _COLUMNS = f"{', '.join(_SUMS)}, latency"
 _AT_KEY = "cube=? AND start_us=? AND k1=? AND k2=? AND k3=?"
-_FACTS = (
+FACTS = (
     "id, project, model, prompt_name, prompt_version, user, state, estimated, cost_nusd, input_tokens, "
     "output_tokens, opened_us, closed_us"
 )
+"""The columns of `calls` that `Facts` are made of."""
 
 
 class Facts(NamedTuple):
@@ -76,6 +79,11 @@ class Cell:
         """Add another cell's sums."""
         self.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
         self.latency.merge(other.latency)
+
+    def subtract(self, other: "Cell") -> None:
+        """Take another cell's sums out; ValueError where they were never in."""
+        self.sums = [a - b for a, b in zip(self.sums, other.sums, strict=True)]
+        self.latency.subtract(other.latency)
 
 
 class Tally:
@@ -133,6 +141,27 @@ class Tally:
         )
         connection.executemany(f"DELETE FROM rollup WHERE {_AT_KEY}", gone)
 
+    def write_removed(self, connection: apsw.Connection) -> None:
+        """Take the cells out of a file's rollups, in the caller's transaction; a cell left without calls goes.
+
+        Raises:
+            ValueError: the file's rollups never held these calls.
+        """
+        for key, cell in self.cells.items():
+            row = connection.execute(f"SELECT {_COLUMNS} FROM rollup WHERE {_AT_KEY}", key).get
+            if row is None:
+                raise ValueError(f"the rollups have no cell {key!r}, and yet its calls are removed")
+            left = Cell(row[:7], row[7])
+            left.subtract(cell)
+            if left.sums[0]:
+                assignments = ", ".join(f"{name}=?" for name in (*_SUMS, "latency"))
+                connection.execute(
+                    f"UPDATE rollup SET {assignments} WHERE {_AT_KEY}",
+                    (*left.sums, left.latency.pack(), *key),
+                )
+            else:
+                connection.execute(f"DELETE FROM rollup WHERE {_AT_KEY}", key)
+
     def read(self, connection: apsw.Connection, cube: Cube, since_us: int, until_us: int) -> None:
         """Add a file's stored rollups of a cube."""
         rows = connection.execute(
@@ -145,17 +174,18 @@ class Tally:
 
     def recount(self, connection: apsw.Connection, cube: Cube) -> None:
         """Add what a file's calls themselves come to. Scans."""
-        for row in connection.execute(f"SELECT {_FACTS} FROM calls WHERE purpose='live'"):
+        for row in connection.execute(f"SELECT {FACTS} FROM calls WHERE purpose='live'"):
             self.add(Facts(*row), CUBES.index(cube))
 
     def rows(self, since_us: int, until_us: int) -> Iterator[RollupRow]:
         """Yield the cells that start within the bounds, in the order of time, then of keys."""
         for (number, start_us, *parts), cell in sorted(self.cells.items(), key=lambda item: item[0]):
             if cell.sums[0] and since_us <= start_us < until_us:
-                cube = CUBES[number]
-                key = tuple(parts if cube == "hour_prompt" else parts[:2])
+                key = tuple(parts[: _KEY_PARTS[number]])
                 sums = dict(zip(_SUMS, cell.sums, strict=True))
-                yield RollupRow(cube=cube, start_us=start_us, key=key, latency=cell.latency.pack(), **sums)
+                yield RollupRow(
+                    cube=CUBES[number], start_us=start_us, key=key, latency=cell.latency.pack(), **sums
+                )
 
 
 def _keys(facts: Facts) -> Iterator[CellKey]:
@@ -166,3 +196,4 @@ def _keys(facts: Facts) -> Iterator[CellKey]:
         yield 1, hour_us, facts.project, facts.prompt_name, str(facts.prompt_version)
     if facts.user:
         yield 2, (ms - ms % MS_PER_DAY) * 1000, facts.project, facts.user, ""
+    yield 3, (ms - ms % MS_PER_MINUTE) * 1000, facts.project, "", ""

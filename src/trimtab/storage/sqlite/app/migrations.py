@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import apsw
 
+from trimtab.storage.sqlite.connection import check_format, create_file, storage_errors, transaction
 from trimtab.types import Clock, StorageError
-
-from .connection import check_format, create_file, storage_errors, transaction
 
 
 class Migration(NamedTuple):
@@ -105,5 +104,70 @@ def create_tables(connection: apsw.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration("create tables", create_tables),)
+def add_people(connection: apsw.Connection) -> None:
+    """Version 2: users, sign-ins, the audit log, views, providers, and the settings' history."""
+    connection.execute(
+        """
+        CREATE TABLE user (
+            folded TEXT NOT NULL PRIMARY KEY,
+            name TEXT NOT NULL,
+            role TEXT NOT NULL,
+            password TEXT NOT NULL,
+            created_us INTEGER NOT NULL,
+            disabled INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE login (
+            sha256 TEXT NOT NULL PRIMARY KEY,
+            folded TEXT NOT NULL,
+            role TEXT NOT NULL,
+            created_us INTEGER NOT NULL,
+            expires_us INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE INDEX login_user ON login (folded);
+        CREATE TABLE audit (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            at_us INTEGER NOT NULL,
+            actor TEXT NOT NULL,
+            role TEXT NOT NULL,
+            action TEXT NOT NULL,
+            object TEXT NOT NULL,
+            detail BLOB NOT NULL,
+            outcome TEXT NOT NULL,
+            address TEXT NOT NULL
+        );
+        CREATE INDEX audit_actor ON audit (actor);
+        CREATE INDEX audit_object ON audit (object);
+        CREATE TRIGGER audit_never_changes BEFORE UPDATE ON audit
+            BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+        CREATE TRIGGER audit_never_shrinks BEFORE DELETE ON audit
+            BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+        CREATE TABLE view (
+            id TEXT NOT NULL PRIMARY KEY,
+            name TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            query TEXT NOT NULL,
+            created_us INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE provider (name TEXT NOT NULL PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE setting_change (
+            number INTEGER PRIMARY KEY,
+            at_us INTEGER NOT NULL,
+            actor TEXT NOT NULL,
+            name TEXT NOT NULL,
+            before TEXT NOT NULL,
+            after TEXT NOT NULL
+        );
+        CREATE TRIGGER setting_change_never_changes BEFORE UPDATE ON setting_change
+            BEGIN SELECT RAISE(ABORT, 'the history of settings is append-only'); END;
+        CREATE TRIGGER setting_change_never_shrinks BEFORE DELETE ON setting_change
+            BEGIN SELECT RAISE(ABORT, 'the history of settings is append-only'); END;
+        """
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration("create tables", create_tables),
+    Migration("add people, views and providers", add_people),
+)
 """All steps so far. A released one is never changed: what it made stands in users' files."""

@@ -1,40 +1,16 @@
-"""Conformance kits for the storage ports: what every backend, ours or a plugin author's, must promise.
-
-Each kit takes `make`, a function that opens the store under test at one and the same place, empty the first
-time: the kits close stores and open them again.
-"""
+"""The kit for `CallStore`."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, get_args
 
 import msgspec
 
-from trimtab.storage import AppStore, CallQuery, CallStore, Cube, Move, RollupRow, SnapshotStore
-from trimtab.types import (
-    Call,
-    FeedbackGiven,
-    KeySpec,
-    Policy,
-    Project,
-    ProviderSpec,
-    Release,
-    Snapshot,
-    StorageError,
-    WeightedRelease,
-    id_time_us,
-    new_id,
-)
+from trimtab.storage import CallQuery, CallStore, Cube, RollupRow
+from trimtab.testing.calls import NOON_MS, sample_call, unfinished
+from trimtab.types import Call, FeedbackGiven, id_time_us, new_id
 
-from .calls import NOON_MS, sample_call, unfinished
-
-
-def _refuses(action: Callable[[], object], promise: str) -> None:
-    try:
-        action()
-    except StorageError:
-        return
-    raise AssertionError(promise)
+from .erasing import check_disk_bytes, check_erasing, check_responses, check_sessions
+from .refusal import refuses
 
 
 def check_call_store(make: Callable[[], CallStore]) -> None:
@@ -55,15 +31,22 @@ def check_call_store(make: Callable[[], CallStore]) -> None:
     _check_words(store)
     _check_feedback(store, calls[7])
     _check_rollups(store)
+    check_responses(store)
+    check_sessions(store)
+    check_erasing(store)
+    check_disk_bytes(store, {"20260921", "20260922", "20260923"})
+    _check_rollups(store)
     stored = store.count()
     store.flush()
     store.close()
-    _refuses(store.count, "a closed store must raise StorageError")
+    refuses(store.count, "a closed store must raise StorageError")
     store = make()
     assert store.count() == stored, "what was flushed must be there when the store is opened again"
     assert store.insert(calls) == 0, "calls that are stored already must not count as new after opening again"
     _check_rollups(store)
     assert store.drop_before("20260922"), "drop_before must name what it removed"
+    check_disk_bytes(store, {"20260922", "20260923"})
+    assert "20260921" not in store.disk_bytes(), "a dropped day must take no space"
     times = [id_time_us(call.id) for call in store.find(CallQuery(limit=10_000))]
     midnight_us = 1_790_035_200_000_000
     assert 0 < len(times) < stored, "drop_before must keep the day it names, and those after"
@@ -241,7 +224,7 @@ def _check_rollups(store: CallStore) -> None:
         assert rows == sorted(rows, key=lambda row: (row.start_us, row.key)), (
             f"{cube} must be in order of time"
         )
-        if cube == "hour_model":
+        if cube in ("hour_model", "minute_project"):
             assert sum(row.calls for row in rows) == len(live), "only and all live calls must count"
             cost = sum(call.closed.cost_nusd for call in live if call.closed)
             assert sum(row.cost_nusd for row in rows) == cost, "the rollup's cost must be the calls' cost"
@@ -249,136 +232,3 @@ def _check_rollups(store: CallStore) -> None:
         part = [row for row in rows if since <= row.start_us < until]
         assert store.rollup(cube, since, until) == part, f"{cube} must keep within its bounds"
         assert store.recount(cube, since, until) == part, f"a recount of {cube} must keep within its bounds"
-
-
-def check_app_store(make: Callable[[], AppStore]) -> None:
-    """Check the promises of `AppStore`.
-
-    Args:
-        make: opens the store at one and the same place; the first time it must be empty.
-
-    Raises:
-        AssertionError: with the promise that was broken.
-    """
-    store = make()
-    assert store.projects() == [Project()], "the project `default` must always be there"
-    store.put_project(Project(name="acme", payload="hash"))
-    store.put_project(Project(name="acme", payload="none"))
-    _check_keys(store)
-    release = Release(model="openai/gpt-4o", parameters={"temperature": 0})
-    assert store.put_release(release) == release.id(), "a release must be stored under its content id"
-    assert store.put_release(release) == release.id(), "storing a release twice must change nothing"
-    assert store.release(release.id()) == release, "a release must come back as it was"
-    assert store.release("rel_none") is None, "release must return None for an id that is not stored"
-    moves = _check_moves(store, release.id(), store.put_release(Release(model="own/small")))
-    assert store.setting("theme") is None, "setting must return None where there is none"
-    store.put_setting("theme", "dark")
-    store.put_setting("theme", "light")
-    generations = [store.next_generation() for _ in range(3)]
-    routes, keys = store.routes(), store.keys()
-    store.close()
-
-    store = make()
-    names = {project.name: project.payload for project in store.projects()}
-    assert names == {"default": "full", "acme": "none"}, "put_project must create and replace, for good"
-    assert store.setting("theme") == "light", "put_setting must replace, for good"
-    generations.append(store.next_generation())
-    assert generations == sorted(set(generations)), (
-        "every generation must be greater than those before, for good"
-    )
-    assert generations[0] > 0, "generations must start above 0, which means that there is none"
-    assert store.moves("default", "support") == moves, "a route's history must be kept"
-    assert (store.routes(), store.keys()) == (routes, keys), "routes and keys must be kept"
-    store.close()
-
-
-def _check_keys(store: AppStore) -> None:
-    first = KeySpec(id="key_1", sha256="a" * 64, name="ci", payload="hash", created_us=5)
-    second = KeySpec(id="key_2", sha256="b" * 64, project="acme", created_us=6)
-    store.add_key(first)
-    store.add_key(second)
-    assert sorted(store.keys(), key=lambda key: key.id) == [first, second], "keys must come back as they were"
-    _refuses(
-        lambda: store.add_key(KeySpec(id="key_1", sha256="c" * 64)), "a key's id must be taken once only"
-    )
-    _refuses(
-        lambda: store.add_key(KeySpec(id="key_3", sha256="a" * 64)), "a key's hash must be taken once only"
-    )
-    assert store.revoke_key("key_1") is True, "revoke_key must say that it revoked"
-    assert store.revoke_key("key_9") is False, "revoke_key must return False where there is no such key"
-    assert store.keys() == [second], "a revoked key must not be listed"
-    _refuses(lambda: store.add_key(first), "a revoked key must not come back")
-
-
-def _check_moves(store: AppStore, first: str, second: str) -> list[Move]:
-    steps = [
-        ("production", ((first, 1),)),
-        ("canary", ((second, 1),)),
-        ("production", ((second, 9), (first, 1))),
-        ("canary", ()),
-    ]
-    moves = [
-        Move(
-            id=new_id(), at_us=7, project="default", route="support", channel=channel, releases=releases,
-            author="ann", reason=f"step {i}",
-        )
-        for i, (channel, releases) in enumerate(steps)
-    ]  # fmt: skip
-    for move in moves:
-        store.move(move)
-    assert store.moves("default", "support") == moves, "a route's moves must come back oldest first"
-    assert store.moves("acme", "support") == [], "a route's moves must be those of its project"
-    assert len(store.routes()) == 1, "routes must give each route once"
-    route = store.routes()[0]
-    production = (WeightedRelease(release=second, weight=9), WeightedRelease(release=first, weight=1))
-    assert route.channels == {"production": production}, "a channel must point where its last move put it"
-    _refuses(lambda: store.move(moves[0]), "a move's id must be taken once only")
-    unknown = msgspec.structs.replace(moves[0], id=new_id(), releases=(("rel_none", 1),))
-    _refuses(lambda: store.move(unknown), "a move to a release that is not stored must be refused")
-    assert store.moves("default", "support") == moves, "a refused move must leave no trace"
-    return moves
-
-
-def check_snapshot_store(make: Callable[[], SnapshotStore]) -> None:
-    """Check the promises of `SnapshotStore`.
-
-    Args:
-        make: opens the store at one and the same place; the first time nothing must be published there.
-
-    Raises:
-        AssertionError: with the promise that was broken.
-    """
-    store, reader = make(), make()
-    assert reader.generation() == 0, "generation must be 0 where nothing was published"
-    _refuses(reader.load, "loading must raise StorageError where nothing was published")
-    assert list(reader.reports()) == [], "nobody must have reported yet"
-    release = Release(model="openai/gpt-4o")
-    snapshot = Snapshot(
-        generation=3,
-        policy=Policy(open_access=False),
-        providers=(ProviderSpec(name="openai", api_key="${OPENAI_API_KEY}"),),
-        releases={release.id(): release},
-        keys=(KeySpec(id="key_1", sha256="a" * 64),),
-    )
-    store.publish(snapshot)
-    assert (reader.generation(), reader.load()) == (3, snapshot), (
-        "what is published must be what readers load"
-    )
-    for generation in (2, 3):
-        stale = msgspec.structs.replace(snapshot, generation=generation)
-        _refuses(partial(store.publish, stale), "a generation that is not greater must be refused")
-    assert reader.load() == snapshot, "a refused publication must change nothing"
-    for generation in range(4, 14):
-        snapshot = msgspec.structs.replace(snapshot, generation=generation, default_model=f"own/{generation}")
-        store.publish(snapshot)
-        assert reader.generation() == generation, "readers must see each publication at once"
-        assert reader.load() == snapshot, "readers must load what was published last"
-    assert make().load() == snapshot, "a publication must outlast the store that made it"
-    reader.report("worker-1", 12)
-    reader.report("worker-2", 13)
-    reader.report("worker-1", 13)
-    assert dict(store.reports()) == {"worker-1": 13, "worker-2": 13}, "a worker's last report must count"
-    store.forget("worker-2")
-    store.forget("worker-9")
-    assert dict(store.reports()) == {"worker-1": 13}, "a forgotten worker must not be reported"
-    _refuses(lambda: reader.report("../worker", 1), "a worker's name that is no plain name must be refused")
