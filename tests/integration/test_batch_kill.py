@@ -10,7 +10,7 @@ import time
 import pytest
 
 from rigs.gateway import POLICY, GatewayRig, fake
-from trimtab.testing import FakeServer
+from trimtab.testing import FakeServer, Pace, Scripted
 from trimtab.types import Snapshot
 
 PROMPTS = 60
@@ -34,7 +34,7 @@ class Slow:
     def __call__(self, ask):
         with self.lock:
             self.asked.append(ask.last_message("user"))
-        return f"re: {ask.last_message('user')}"
+        return Scripted(f"re: {ask.last_message('user')}", pace=Pace(before_head_s=0.02))
 
 
 @pytest.fixture
@@ -46,7 +46,9 @@ def slow():
 def gateway(tmp_path, slow):
     with FakeServer(script=slow) as server:
         provider = fake("openai", server.base_url, models=("gpt-4o",))
-        with GatewayRig(tmp_path / "gateway", Snapshot(generation=1, policy=POLICY, providers=(provider,))) as rig:
+        with GatewayRig(
+            tmp_path / "gateway", Snapshot(generation=1, policy=POLICY, providers=(provider,))
+        ) as rig:
             yield rig
 
 

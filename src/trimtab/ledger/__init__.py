@@ -13,6 +13,7 @@ from .metrics import metrics_text
 from .payload import Keep, Mask, payload_policies
 from .progress import Pause, Progress
 from .recorder import Limits, Recorder
+from .spans import SpanStore
 
 __all__ = [
     "COUNTER_NAMES",
@@ -26,6 +27,7 @@ __all__ = [
     "Pause",
     "Progress",
     "Recorder",
+    "SpanStore",
     "bucket_bound_ms",
     "bucket_of",
     "metrics_text",

@@ -1,5 +1,7 @@
 """Writing a call's two records: before the first provider is asked, and before the last byte goes out."""
 
+from collections.abc import Sequence
+
 from trimtab.catalog import Catalog, estimate_request_tokens, estimate_tokens
 from trimtab.types import Attempt, CallState, Closed, Opened, Record, Usage
 from trimtab.types.errors import LedgerUnavailable
@@ -51,6 +53,22 @@ class Recorder:
             await self._log.append_durable(record)
         except LedgerUnavailable:
             self._counts.add_named(unrecorded)
+            if self.on_failure == "refuse":
+                raise
+
+    async def write_all(self, records: Sequence[Record], unrecorded: str) -> None:
+        """Append records; where durability waits for the disk, it does so once for all of them.
+
+        Raises:
+            LedgerUnavailable: one of them cannot be written, and the policy is to refuse.
+        """
+        try:
+            for record in records[:-1]:
+                self._log.append(record)
+            for record in records[-1:]:
+                await self._log.append_durable(record)
+        except LedgerUnavailable:
+            self._counts.add_named(unrecorded, len(records))
             if self.on_failure == "refuse":
                 raise
 

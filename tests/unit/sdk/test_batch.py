@@ -16,7 +16,6 @@ from trimtab.testing import FakeServer, Scripted
 from trimtab.types import RetryPolicy, Snapshot
 
 FAST = RetryPolicy(attempts=2, backoff_s=0.001)
-NOTHING = FAST.attempts
 
 
 class Upstream:
@@ -148,7 +147,9 @@ def test_prompts_may_be_messages_or_requests_of_their_own(gateway, client, upstr
     assert sent["one"]["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
-@pytest.mark.parametrize("bad", [None, 7, {"temperature": 1}, {"prompt": object()}, "\ud800", {"prompt": "x", "stream": True}])
+@pytest.mark.parametrize(
+    "bad", [None, 7, {"temperature": 1}, {"prompt": object()}, "\ud800", {"prompt": "x", "stream": True}]
+)
 def test_a_prompt_that_cannot_be_sent_is_a_failure_among_the_others(client, bad):
     batch = client.batch(["good", bad, "better"])
     assert [type(result) for result in batch] == [Answer, Failure, Answer]
@@ -298,7 +299,9 @@ def test_what_is_answered_is_not_asked_again(client, upstream, tmp_path):
     assert upstream.asked == []
 
 
-@pytest.mark.parametrize("changed", [{"prompts": ["a", "B"]}, {"temperature": 1}, {"model": "openai/gpt-4o-mini"}])
+@pytest.mark.parametrize(
+    "changed", [{"prompts": ["a", "B"]}, {"temperature": 1}, {"model": "openai/gpt-4o-mini"}]
+)
 @pytest.mark.parametrize("lazily", [False, True])
 def test_other_prompts_model_or_parameters_are_refused(client, upstream, tmp_path, changed, lazily):
     file = tmp_path / "r.jsonl"
@@ -413,7 +416,7 @@ def test_long_lists_are_embedded_in_chunks_and_in_order(gateway, client):
     found = client.embed(iter(texts), chunk=10, concurrency=3)
     asked = [r.json()["input"] for r in gateway.upstream.requests]
     assert sorted(map(len, asked)) == [7, 10, 10, 10, 10, 10]
-    assert sorted(sum(asked, [])) == sorted(texts)
+    assert sorted(text for part in asked for text in part) == sorted(texts)
     assert len(found.vectors) == 57
     assert len(set(found.call_ids)) == 6
     alone = client.embed(texts[31]).vectors[0]

@@ -75,7 +75,7 @@ class Client:
     ) -> "Exchange":
         """Return an exchange to enter: `async with client.request(...) as exchange`.
 
-        `extra` holds headers of this request alone, each as `\\r\\nname: value`, checked by whoever made them.
+        `extra` holds headers of this request alone, each with a line break before it; whoever made them checked them.
         """
         head = self._heads.get((method, path))
         if head is None:
