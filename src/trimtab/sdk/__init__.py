@@ -1,10 +1,11 @@
 """The Python client: ask the gateway for text, streams, batches, embeddings; send feedback; trace own functions.
 
-Owns `Client` and `AsyncClient`, what they return and what they raise, and the `Transport` port below them.
+Owns `Client` and `AsyncClient`, what they return and raise, the `Transport` port below them, and the tracer.
 Promises: a cut stream raises, it never just ends; leaving a stream cancels the call upstream; a chat call is
-sent again only where it certainly was not answered; the key goes to the base URL, and into no text.
+sent again only where it certainly was not answered; the key goes to the base URL, and into no text; tracing
+never breaks or holds up what it traces.
 Never reads configuration files, and makes no connection before the first call.
-Entry: `Client`, `AsyncClient`.
+Entry: `Client`, `AsyncClient`, `observe`.
 """
 
 from .aio import AsyncClient
@@ -13,7 +14,9 @@ from .batch import AsyncBatchRun, Batch, BatchPrompt, BatchRun, Failure, Item, R
 from .client import Client, Stream
 from .errors import ApiError, CallTimedOut, GatewayLost, GatewayUnreachable, MalformedAnswer, StreamBroken
 from .request import FeedbackFields, Prompt
+from .spans import FinishedSpan, Span, current_span, in_this_span
 from .stream import AsyncStream
+from .trace import Delivery, Exporter, Tracer, flush, observe, span
 from .transport import HttpReply, HttpRequest, HttpTransport, Transport
 
 __all__ = [
@@ -27,9 +30,12 @@ __all__ = [
     "BatchRun",
     "CallTimedOut",
     "Client",
+    "Delivery",
     "Embeddings",
+    "Exporter",
     "Failure",
     "FeedbackFields",
+    "FinishedSpan",
     "GatewayLost",
     "GatewayUnreachable",
     "HttpReply",
@@ -40,8 +46,15 @@ __all__ = [
     "Prompt",
     "Report",
     "ResumeError",
+    "Span",
     "Stream",
     "StreamBroken",
     "ToolCall",
+    "Tracer",
     "Transport",
+    "current_span",
+    "flush",
+    "in_this_span",
+    "observe",
+    "span",
 ]

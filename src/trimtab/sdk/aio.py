@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import msgspec
 
@@ -25,6 +25,7 @@ from .request import (
     find_base_url,
     pause_s,
 )
+from .spans import current_trace_parent
 from .stream import AsyncStream
 from .transport import HttpReply, HttpRequest, HttpTransport, Transport
 
@@ -222,6 +223,18 @@ class AsyncClient:
         raw, headers = await self._call("POST", "/feedback", body)
         return str(read_object(raw, headers).get("id", ""))
 
+    async def send_spans(self, spans: list[dict[str, Any]], *, timeout_s: float | None = None) -> int:
+        """Send finished spans to the ledger, in the shape of `POST /v1/spans`; return how many were taken.
+
+        Raises:
+            ApiError: none was.
+        """
+        raw, headers = await self._call(
+            "POST", "/spans", encode({"spans": spans}), timeout_s, idempotent=True
+        )
+        accepted = read_object(raw, headers).get("accepted")
+        return accepted if isinstance(accepted, int) else 0
+
     async def models(self) -> list[str]:
         """Return the names of the models that can be called.
 
@@ -258,7 +271,9 @@ class AsyncClient:
 
     def _request(self, method: str, path: str, body: bytes, timeout_s: float | None) -> HttpRequest:
         limit = self.timeout_s if timeout_s is None else timeout_s
-        return HttpRequest(method=method, path=path, body=body, timeout_s=limit)
+        return HttpRequest(
+            method=method, path=path, body=body, timeout_s=limit, trace_parent=current_trace_parent()
+        )
 
     async def _call(
         self, method: str, path: str, body: bytes, timeout_s: float | None = None, *, idempotent: bool = False

@@ -56,7 +56,7 @@ class Window:
             # The reference is kept until the task ends, and its error with it.
             task = self._loop.create_task(self._run(job))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._end)
         self._taken += len(jobs)
         if not wait:
             await asyncio.sleep(0)  # whoever answers many prompts from a file leaves the loop its turn
@@ -90,11 +90,10 @@ class Window:
             task.cancel()
 
     async def _run(self, job: Job) -> None:
-        try:
-            self._ended.append(await self._ask(job))
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - raised again in the turn that finds it
-            self._fault = self._fault or error
-        finally:
-            self._changed.set()
+        self._ended.append(await self._ask(job))
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fault = self._fault or error  # raised in the turn that finds it
+        self._changed.set()
