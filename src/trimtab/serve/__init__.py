@@ -4,7 +4,7 @@ Owns processes, their start, their end and their order; the data folder's lock; 
 Promises: a child that dies is started again; when the supervisor dies, however, all end; a folder has one set
 of processes at a time; a bad configuration is refused and never takes down what runs.
 Never answers a call itself.
-Entry: `up(UpOptions(...))`; `find_running`, `open_local` and `check_config` for the command line.
+Entry: `up(UpOptions(...))`; `in_process` for programs; `find_running`, `open_local`, `check_config` for commands.
 """
 
 from typing import TYPE_CHECKING
@@ -13,11 +13,12 @@ from .options import UpOptions
 from .runfile import Running, find_running
 
 if TYPE_CHECKING:
+    from .inside import in_process
     from .local import Local, open_local
     from .preflight import check_config
     from .start import up
 
-__all__ = ["Local", "Running", "UpOptions", "check_config", "find_running", "open_local", "up"]
+__all__ = ["Local", "Running", "UpOptions", "check_config", "find_running", "in_process", "open_local", "up"]
 
 
 def __getattr__(name: str) -> object:
@@ -25,6 +26,10 @@ def __getattr__(name: str) -> object:
         from .start import up
 
         return up
+    if name == "in_process":
+        from .inside import in_process
+
+        return in_process
     if name in ("Local", "open_local"):
         from . import local
 
