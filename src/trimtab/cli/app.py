@@ -17,6 +17,12 @@ _COMMANDS = {
     "keys": "keys:app",
     "models": "models:app",
     "config": "config:app",
+    "erase": "data.erase:erase",
+    "export": "data.transfer:export",
+    "import": "data.transfer:import_calls",
+    "backup": "data.backup:backup",
+    "restore": "data.backup:restore",
+    "migrate": "data.backup:migrate",
     "doctor": "doctor:doctor",
     "completion": "completion:completion",
 }

@@ -8,18 +8,21 @@ Entry: `LogWriter.append` in any process that makes calls; `Recorder.run` in one
 """
 
 from .counters import COUNTER_NAMES, Counters, bucket_bound_ms, bucket_of, read_all
+from .erasure import ErasureResult, erasure_result, request_erasure
+from .frames import FORMAT as LOG_FORMAT
 from .log import SEGMENT_BYTES, Durability, LogWriter
 from .metrics import metrics_text
 from .payload import Keep, Mask, payload_policies
 from .progress import Pause, Progress
 from .recorder import Limits, Recorder
-from .spans import SpanStore
 
 __all__ = [
     "COUNTER_NAMES",
+    "LOG_FORMAT",
     "SEGMENT_BYTES",
     "Counters",
     "Durability",
+    "ErasureResult",
     "Keep",
     "Limits",
     "LogWriter",
@@ -27,10 +30,11 @@ __all__ = [
     "Pause",
     "Progress",
     "Recorder",
-    "SpanStore",
     "bucket_bound_ms",
     "bucket_of",
+    "erasure_result",
     "metrics_text",
     "payload_policies",
     "read_all",
+    "request_erasure",
 ]

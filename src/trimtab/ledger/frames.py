@@ -9,14 +9,14 @@ A segment is one header, then frames until its end; all integers are little-endi
 CRCs start from a seed taken from the segment's id, which no caller knows: bytes that a caller sends, and that
 end up inside a payload, are not taken for a frame when a scan has to find its place again after damage. The
 head has a check of its own, so that a wrong length is known at once: nothing is awaited because of it. The
-payload is the MessagePack form of a `trimtab.types.Record`.
+payload is the MessagePack form of a `trimtab.types.Record`, or of a `Blank` where one was erased.
 
 The first 54 bytes keep this layout in every later format, so that any reader can tell a newer file from a
 damaged one.
 """
 
 import struct
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 from zlib import crc32
 
 import msgspec
@@ -50,10 +50,23 @@ class Header(NamedTuple):
     """16 bytes; also in the file's name."""
 
 
+RecordKind = Literal["o", "c", "f", "s"]
+"""What a record was: an opening, a closing, feedback or a span."""
+
+
+class Blank(msgspec.Struct, frozen=True, array_like=True, tag="x"):
+    """What stands in a record's place once it was erased; as long as the record was."""
+
+    kind: RecordKind
+    id: str
+    """The record's own id, which tells nothing of its content."""
+    padding: bytes
+
+
 class Framed(NamedTuple):
     """A record and the bytes `[start, end)` of the segment that hold its frame."""
 
-    record: Record
+    record: Record | Blank
     start: int
     end: int
 
@@ -140,7 +153,7 @@ class FrameScanner:
         self.header: Header | None = None
         self._begun = False
         self._seed = crc32(segment_id)
-        self._decode = msgspec.msgpack.Decoder(cast("type[Record]", Record)).decode
+        self._decode = msgspec.msgpack.Decoder(cast("type[Record | Blank]", Record | Blank)).decode
 
     def feed(self, data: bytes) -> list[Framed]:
         """Return the whole records in `data`, the segment's bytes from `offset` on; move `offset` past them.
@@ -179,7 +192,19 @@ class FrameScanner:
         self.offset += at
         return found
 
-    def record_at(self, data: bytes) -> Record | None:
+    def blanked(self, size: int, kind: RecordKind, record_id: str) -> bytes:
+        """Return the frame, of `size` bytes, that takes an erased record's place; once the header was read."""
+        length = size - FRAME_HEAD_BYTES
+        start = b"\x94\xa1x\xa1" + kind.encode() + msgspec.msgpack.encode(record_id)
+        padding = length - len(start) - 5
+        if padding < 0:
+            raise ValueError(f"a frame of {size} bytes is no record of id {record_id!r}")
+        payload = start + b"\xc6" + padding.to_bytes(4, "big") + bytes(padding)  # bin 32, whatever its length
+        crc = crc32(payload, self._seed)
+        head = _HEAD_CHECKED.pack(MARKER, length, crc)
+        return head + crc32(head, self._seed).to_bytes(4, "little") + payload
+
+    def record_at(self, data: bytes) -> Record | Blank | None:
         """Return the record of the one frame that `data` holds exactly, or None where it is damaged."""
         head = self._head(data, 0) if len(data) >= FRAME_HEAD_BYTES else None
         if head is None or FRAME_HEAD_BYTES + head[0] != len(data):
@@ -211,7 +236,7 @@ class FrameScanner:
             return None
         return length, crc
 
-    def _payload(self, payload: memoryview, crc: int) -> Record | None:
+    def _payload(self, payload: memoryview, crc: int) -> Record | Blank | None:
         """Return the record, or None where any of its bytes are wrong."""
         if crc32(payload, self._seed) != crc:
             return None

@@ -1,8 +1,10 @@
 """Joining a call's two records: what was opened and not closed yet, and what to do where one is missing."""
 
+from collections.abc import Iterable
+
 from trimtab.types import Call, Closed, Opened, id_time_us
 
-from .frames import Framed
+from .frames import Blank, Framed
 from .reader import SegmentReader
 
 OPENING_LOST = "trimtab:opening-lost"
@@ -19,16 +21,16 @@ class OpenCalls:
 
     def __init__(self, held_bytes: int) -> None:
         self._free_bytes = held_bytes
-        self._calls: dict[str, tuple[Opened | None, SegmentReader, tuple[int, int]]] = {}
+        self._calls: dict[str, tuple[Opened | Blank | None, SegmentReader, tuple[int, int]]] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def add(self, opened: Opened, segment: SegmentReader, found: Framed) -> None:
-        """Remember an opening; one of the same id gives way."""
+    def add(self, opened: Opened | Blank, segment: SegmentReader, found: Framed) -> None:
+        """Remember an opening, or that one was erased; one of the same id gives way."""
         if opened.id in self._calls:
             self.take(opened.id)
-        size = found.end - found.start
+        size = 0 if isinstance(opened, Blank) else found.end - found.start
         if size <= self._free_bytes:
             self._free_bytes -= size
             self._calls[opened.id] = (opened, segment, (found.start, found.end))
@@ -36,15 +38,28 @@ class OpenCalls:
             self._calls[opened.id] = (None, segment, (found.start, found.end))
         segment.open_calls.add(opened.id)
 
-    def take(self, call_id: str) -> Opened | None:
-        """Return an opening and forget it; None where there was none, or the log lost it meanwhile."""
+    def erase(self, call_ids: Iterable[str]) -> None:
+        """Forget what openings say, and remember that they were erased: their ends are still to come."""
+        for call_id in call_ids:
+            entry = self._calls.get(call_id)
+            if entry is not None:
+                opened, segment, frame = entry
+                if isinstance(opened, Opened):
+                    self._free_bytes += frame[1] - frame[0]
+                self._calls[call_id] = (Blank("o", call_id, b""), segment, frame)
+
+    def take(self, call_id: str) -> Opened | Blank | None:
+        """Return an opening and forget it.
+
+        None: there was none, or the log lost it meanwhile. A Blank: the call was erased while it was open.
+        """
         entry = self._calls.pop(call_id, None)
         if entry is None:
             return None
         opened, segment, (start, end) = entry
         segment.open_calls.discard(call_id)
         if opened is not None:
-            self._free_bytes += end - start
+            self._free_bytes += end - start if isinstance(opened, Opened) else 0
             return opened
         record = segment.reread((start, end))
         if not isinstance(record, Opened):

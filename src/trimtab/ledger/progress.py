@@ -21,6 +21,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Segments deleted, since every record in them is safe."""
     set_aside: int = 0
     """Segments renamed to `*.damaged`."""
+    erasures: int = 0
+    """Requests to erase that were carried out."""
+    dropped_files: int = 0
+    """Of whole days that were too old, or beyond the disk budget."""
+    expired: int = 0
+    """Calls of projects that keep theirs for a shorter time."""
     behind: bool = False
     """The log holds more to be read right now."""
     unindexed: int = 0
@@ -43,15 +49,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def idle(self) -> bool:
         """Tell whether the step found nothing to do."""
-        work = (
-            self.records
-            + self.stored
-            + self.feedback
-            + self.spans
-            + self.indexed
-            + self.removed
-            + self.set_aside
-        )
+        work = self.records + self.stored + self.feedback + self.spans + self.indexed + self.removed
+        work += self.set_aside + self.erasures + self.dropped_files + self.expired
         return not work and not self.behind
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from trimtab.types import Record
 from trimtab.types.errors import FormatTooNew
 
-from .frames import Framed, FrameScanner
+from .frames import Blank, Framed, FrameScanner, RecordKind
 from .segment import DAMAGED_SUFFIX, SUFFIX, UNBORN_SUFFIX, is_locked, segment_uuid, writer_of
 
 PIECE_BYTES = 1024 * 1024
@@ -106,7 +106,11 @@ class SegmentReader:
         self.at_end = self._seen_bytes >= size
         return found
 
-    def reread(self, frame: tuple[int, int]) -> Record | None:
+    def blanked(self, size: int, kind: RecordKind, record_id: str) -> bytes:
+        """Return the frame that takes an erased record's place; after the first `read`."""
+        return self._scanner.blanked(size, kind, record_id)
+
+    def reread(self, frame: tuple[int, int]) -> Record | Blank | None:
         """Return the record of a frame that was found before, or None where the disk no longer has it."""
         start, end = frame
         try:

@@ -10,15 +10,16 @@ from typing import TypeVar
 
 import msgspec
 
-from trimtab.storage import CallStore
-from trimtab.types import Call, Clock, Closed, FeedbackGiven, Opened, SpanEnded, SystemClock
+from trimtab.storage import CallStore, SpanStore
+from trimtab.types import Call, Clock, Closed, FeedbackGiven, Opened, Policy, SpanEnded, SystemClock
 from trimtab.types.errors import FolderBusy, StorageError
 
-from .frames import Framed
+from .erasure import Eraser
+from .frames import Blank, Framed
 from .join import OpenCalls, finished, unfinished, without_opening
+from .keeping import Keeper
 from .progress import Pause, Progress
 from .reader import LogReader, SegmentReader
-from .spans import SpanStore
 from .unplaced import Unplaced
 
 LOCK_NAME = "recorder.lock"
@@ -47,9 +48,22 @@ class Recorder:
     """Reads all segments of a folder into a store. One at a time a folder, which its lock sees to."""
 
     def __init__(
-        self, folder: Path, store: CallStore, *, clock: Clock | None = None, limits: Limits | None = None
+        self,
+        folder: Path,
+        store: CallStore,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        policy: Callable[[], Policy] | None = None,
     ) -> None:
         """Take the folder's recorder lock.
+
+        Args:
+            folder: the log's.
+            store: where the calls go.
+            clock: tells times and days.
+            limits: how much to take on at once.
+            policy: says how long calls are kept, at each step anew; without it, for good.
 
         Raises:
             FolderBusy: another recorder has it.
@@ -60,6 +74,8 @@ class Recorder:
         self._limits = limits or Limits()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_fd = _take_lock(folder / LOCK_NAME)
+        self._keeper = Keeper(store, policy, self._clock) if policy is not None else None
+        self._eraser = Eraser(folder, store)
         self._log = LogReader(folder)
         self._log.remove_unborn(self._clock.now_us())
         self._open = OpenCalls(self._limits.open_bytes)
@@ -68,6 +84,7 @@ class Recorder:
         self._feedback: list[FeedbackGiven] = []
         self._unplaced = Unplaced(store, self._clock)
         self._spans: list[SpanEnded] = []
+        self._late: list[tuple[SegmentReader, Framed]] = []
         self._ready_bytes = 0
         self._sources: set[SegmentReader] = set()
         self._unindexed = -1  # not known: an earlier recorder may have left some
@@ -82,14 +99,11 @@ class Recorder:
         self._done = {}
         self._errors = []
         self._behind = False
-        try:
-            self._find()
-            self._read()
-            self._settle()
-            self._index()
-            self._remove()
-        except (StorageError, OSError) as error:
-            self._errors.append(str(error))
+        for part in (self._keep, self._record):
+            try:
+                part()
+            except (StorageError, OSError) as error:
+                self._errors.append(str(error))
         return self._progress()
 
     def run(self, stop: Callable[[], bool], *, sleep: Callable[[float], None] = time.sleep) -> Progress:
@@ -134,6 +148,21 @@ class Recorder:
 
     # The steps, in their order.
 
+    def _keep(self) -> None:
+        """Remove what is too old or too much: first, and whatever fails after it, for the disk may be full."""
+        if self._keeper is not None:
+            files, calls = self._keeper.step()
+            self._count("dropped_files", len(files))
+            self._count("expired", calls)
+
+    def _record(self) -> None:
+        self._find()
+        self._read()
+        self._settle()
+        self._index()
+        self._remove()
+        self._erase()
+
     def _find(self) -> None:
         self._log.refresh()
         self._errors += (f"{name}: {problem}" for name, problem in self._log.problems.items())
@@ -157,6 +186,8 @@ class Recorder:
             todo = [*going_on.values(), *waiting]
         self._behind = bool(todo)
         self._store_ready()
+        self._eraser.blank_late(self._late)
+        self._late.clear()
 
     def _settle(self) -> None:
         """Give up on calls whose writer died: they are stored as unfinished."""
@@ -165,7 +196,7 @@ class Recorder:
                 continue
             for call_id in sorted(segment.open_calls):
                 opened = self._open.take(call_id)
-                if opened is not None:
+                if isinstance(opened, Opened):
                     self._calls.append(unfinished(opened))
                     self._ready_bytes += len(opened.request)
                     self._sources.add(segment)
@@ -209,6 +240,14 @@ class Recorder:
             self._count("set_aside" if segment.faulty or segment.damaged_bytes else "removed", 1)
             self._log.remove(segment)
 
+    def _erase(self) -> None:
+        """Carry out requests to erase; what was read of the log by now is stored, and erased with the rest."""
+        for request in self._eraser.requests():
+            erased = self._eraser.perform(request)
+            self._open.erase(erased)
+            self._unplaced.erase(erased)
+            self._count("erasures", 1)
+
     # What the steps are made of.
 
     def _read_piece(self, segment: SegmentReader) -> bool:
@@ -227,6 +266,9 @@ class Recorder:
 
     def _join(self, framed: Framed, segment: SegmentReader) -> None:
         record = framed.record
+        if isinstance(record, Blank):
+            self._join_blank(record, framed, segment)
+            return
         if isinstance(record, Opened):
             self._open.add(record, segment, framed)
             return
@@ -234,7 +276,9 @@ class Recorder:
         self._sources.add(segment)
         if isinstance(record, Closed):
             opened = self._open.take(record.id)
-            if opened is None:
+            if isinstance(opened, Blank):
+                self._late.append((segment, framed))
+            elif opened is None:
                 self._orphans.append(without_opening(record))
             else:
                 self._ready_bytes += len(opened.request)
@@ -245,6 +289,12 @@ class Recorder:
             self._unplaced.add(record, segment)
         else:
             self._feedback.append(record)
+
+    def _join_blank(self, record: Blank, framed: Framed, segment: SegmentReader) -> None:
+        if record.kind == "o":
+            self._open.add(record, segment, framed)
+        elif record.kind == "c":
+            self._open.take(record.id)
 
     def _is_full(self) -> bool:
         return self._ready_bytes >= self._limits.ready_bytes or len(self._calls) >= self._limits.batch_calls

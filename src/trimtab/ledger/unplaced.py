@@ -1,7 +1,7 @@
 """Feedback that names the provider's response instead of the call: it waits until its call is stored."""
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import msgspec
 
@@ -51,6 +51,15 @@ class Unplaced:
     def holds(self, segment: SegmentReader) -> bool:
         """Tell whether a segment must stay, since feedback in it still waits."""
         return self._held[segment] > 0
+
+    def erase(self, ids: Set[str]) -> None:
+        """Forget feedback that was erased from the log."""
+        for waiting in [*self._fresh, *self._queue]:
+            if waiting.given.id in ids and not waiting.placed:
+                self._forget(waiting)
+                waiting.placed = True
+                self._release(waiting.segment)
+        self._fresh = deque(waiting for waiting in self._fresh if not waiting.placed)
 
     def placed(self, stored: Iterable[Call]) -> list[FeedbackGiven]:
         """Return the feedback whose call is known now, with its id; give up what waited too long.

@@ -89,6 +89,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = RetryPolicy()
     max_request_bytes: int = 32 * 1024 * 1024
     max_reply_bytes: int = 64 * 1024 * 1024
+    retention_days: int = 0
+    """Days that calls are kept besides today; 0: for good."""
+    disk_gb: float = 0.0
+    """What recorded calls may take on disk, in 10^9 bytes, before the oldest days go; 0: no limit."""
+    project_retention: dict[str, int] = {}
+    """Project → days that its calls are kept besides today, where it says so; see `Project.retention_days`."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

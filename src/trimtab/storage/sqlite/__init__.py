@@ -4,7 +4,7 @@ Owns `app.db` and the day files `calls-YYYYMMDD[-n].db` with their `manifest.jso
 Promises: WAL, so readers of other processes never wait for the writer; what `flush` or an `AppStore` method
 returned from survives a power cut; every file carries its format, and a newer one is refused.
 Never runs two writers on one file: who writes is the caller's to settle, by the lock on the data folder.
-Entry: `open_call_store`, `open_app_store`.
+Entry: `open_call_store`, `open_app_store`; `copy_database` and `upgrade_steps` for whole files.
 """
 
 from pathlib import Path
@@ -15,7 +15,26 @@ if TYPE_CHECKING:
     from trimtab.storage.ports import CallStore
     from trimtab.types import Clock
 
-__all__ = ["open_app_store", "open_call_store"]
+    from .wholefiles import FileStep, check_formats, copy_database, is_day_file, upgrade_steps
+
+__all__ = [
+    "FileStep",
+    "check_formats",
+    "complete_days",
+    "copy_database",
+    "is_day_file",
+    "open_app_store",
+    "open_call_store",
+    "upgrade_steps",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from . import wholefiles
+
+        return getattr(wholefiles, name)
+    raise AttributeError(f"module 'trimtab.storage.sqlite' has no attribute {name!r}")
 
 
 def open_call_store(
@@ -40,6 +59,22 @@ def open_call_store(
     return SqliteCallStore(
         path, read_only=read_only, roll_bytes=ROLL_BYTES if roll_bytes is None else roll_bytes
     )
+
+
+def complete_days(folder: Path) -> list[str]:
+    """Add to a folder's day files what those of an earlier version lack; return the names of those changed.
+
+    Raises:
+        FormatTooNew: a newer Trimtab wrote the folder.
+        StorageError: a file cannot be read or written.
+    """
+    from .calls import ROLL_BYTES, SqliteCallStore
+
+    store = SqliteCallStore(folder, read_only=False, roll_bytes=ROLL_BYTES)
+    try:
+        return store.complete()
+    finally:
+        store.close()
 
 
 def open_app_store(path: str | Path, *, clock: "Clock | None" = None) -> "AppStore":

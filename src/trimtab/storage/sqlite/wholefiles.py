@@ -1,0 +1,123 @@
+"""Whole files: consistent copies of databases that others may be writing, and what an upgrade would change."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+
+from trimtab.storage.atomic import sync_file
+from trimtab.storage.days import parse_file_name
+from trimtab.types import FormatTooNew, StorageError
+
+from .app.migrations import MIGRATIONS
+from .connection import connect, create_file, storage_errors
+from .schema import DAY_FORMATS
+from .upkeep import is_complete
+
+APP_FORMATS = range(len(MIGRATIONS) + 1)
+
+
+class FileStep(NamedTuple):
+    """What an upgrade does to one file."""
+
+    path: Path
+    what: str
+    backed_up: bool
+    """Whether a copy of the file as it was is made first."""
+
+
+def is_day_file(name: str) -> bool:
+    """Tell whether a file's name is that of a day file."""
+    return parse_file_name(name) is not None
+
+
+def copy_database(source: Path, target: Path) -> int:
+    """Copy `app.db` or a day file as it stands at one moment, while its writer goes on; return its format.
+
+    The pages are copied as they are, at the disk's speed; the copy is whole on disk when this returns.
+
+    Args:
+        source: the file.
+        target: where the copy goes; nothing may be there.
+
+    Raises:
+        FileNotFoundError: the source is not there, or gone meanwhile: its day was dropped.
+        FormatTooNew: a newer Trimtab wrote the source.
+        StorageError: it cannot be read, or the copy not be written.
+    """
+    source.stat()
+    reader = connect(source, formats=_formats_of(source), read_only=True)
+    try:
+        with storage_errors(target):
+            create_file(target)
+            copy = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                copy.pragma("synchronous", 0)  # synced as a whole below
+                with copy.backup("main", reader, "main") as backup:
+                    backup.step(-1)  # in one go, on one state; in pieces, every write would start it over
+                version = int(copy.pragma("user_version"))
+            finally:
+                copy.close()
+            for suffix in ("-wal", "-shm"):
+                Path(f"{target}{suffix}").unlink(missing_ok=True)
+            sync_file(target)
+    finally:
+        reader.close()
+    return version
+
+
+def check_formats(app: int, days: int) -> None:
+    """Refuse formats that this version does not know.
+
+    Raises:
+        FormatTooNew: `app.db` or a day file is of one.
+    """
+    for name, found, known in (("app.db", app, APP_FORMATS), ("a day file", days, DAY_FORMATS)):
+        if found >= known.stop:
+            raise FormatTooNew(
+                f"{name} has format {found}, and this Trimtab knows formats up to {known.stop - 1}: a newer "
+                "Trimtab wrote it. Install that version."
+            )
+
+
+def upgrade_steps(app: Path, folder: Path) -> list[FileStep]:
+    """Return what an upgrade would do to the files of a data folder; changes nothing.
+
+    Raises:
+        FormatTooNew: a newer Trimtab wrote one of them.
+        StorageError: one cannot be read.
+    """
+    steps = []
+    if app.exists():
+        version = _look(app, "user_version")
+        if version < len(MIGRATIONS):
+            names = ", ".join(step.name for step in MIGRATIONS[version:])
+            steps.append(
+                FileStep(app, f"format {version} to {len(MIGRATIONS)}: {names}", backed_up=version > 0)
+            )
+    with storage_errors(folder):
+        names_there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    missing = "add indexes of sessions and responses, and sums by minute"
+    steps += (
+        FileStep(folder / name, missing, backed_up=False)
+        for name in names_there
+        if is_day_file(name) and not _look(folder / name, "complete")
+    )
+    return steps
+
+
+def _look(path: Path, what: str) -> int:
+    connection = connect(path, formats=_formats_of(path), read_only=True)
+    try:
+        with storage_errors(path):
+            return is_complete(connection) if what == "complete" else int(connection.pragma("user_version"))
+    finally:
+        connection.close()
+
+
+def _formats_of(path: Path) -> range:
+    if is_day_file(path.name):
+        return DAY_FORMATS
+    if path.suffix == ".db":
+        return APP_FORMATS
+    raise StorageError(f"{path} is no database of Trimtab's; expected app.db or a day file")

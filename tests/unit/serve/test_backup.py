@@ -1,0 +1,226 @@
+"""Backups: whole, private, checked before anything is made of them, and refused where they are of no use."""
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from trimtab.ledger import LogWriter, Recorder, request_erasure
+from trimtab.serve import back_up, known_backups, migrate, migration_steps, open_local, restore
+from trimtab.serve.folder import FolderLock, Layout
+from trimtab.storage import CallQuery, Erasure
+from trimtab.storage.sqlite import open_call_store
+from trimtab.storage.sqlite.app.migrations import create_tables
+from trimtab.storage.sqlite.connection import connect
+from trimtab.testing.calls import NOON_MS, sample_call
+from trimtab.types import CallerError, FolderBusy, FormatTooNew, StorageError
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "data")
+    layout.make()
+    with open_local(layout.root) as local:
+        local.app.put_setting("theme", "dark")
+        local.calls.insert([sample_call(ms=NOON_MS + i * 40_000_000, user="ann") for i in range(6)])
+    (layout.root / "secret.key").write_bytes(b"k" * 32)
+    (layout.counters / "w.counters").write_bytes(b"counted")
+    return layout
+
+
+def log_calls(layout: Layout, number: int) -> list[str]:
+    writer = LogWriter(layout.log, "worker-1")
+    calls = [sample_call() for _ in range(number)]
+    for call in calls:
+        writer.append(call.opened)
+        if call is not calls[-1]:
+            writer.append(call.closed)
+    writer.close()
+    return [call.id for call in calls]
+
+
+def ids(root: Path) -> dict[str, str]:
+    with open_local(root) as local:
+        for cube in ("hour_model", "hour_prompt", "day_user", "minute_project"):
+            assert local.calls.rollup(cube) == local.calls.recount(cube)
+        return {call.id: call.state for call in local.calls.find(CallQuery(limit=10_000))}
+
+
+def test_what_was_backed_up_is_what_is_restored(layout: Layout, tmp_path: Path) -> None:
+    logged = log_calls(layout, 3)
+    done = back_up(layout, tmp_path / "copy")
+    assert done.files == sum(1 for path in (tmp_path / "copy").rglob("*") if path.is_file()) - 1
+    assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
+    restored = restore(tmp_path / "copy", tmp_path / "new" / "data")
+    assert (restored.files, restored.bytes) == (done.files, done.bytes)
+    root = tmp_path / "new" / "data"
+    assert (root / "counters" / "w.counters").read_bytes() == b"counted"
+    assert not (root / "secret.key").exists()
+    for folder in (tmp_path / "copy", root):
+        modes = {path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*"))}
+        assert modes == {0o700, 0o600}
+    found = ids(root)
+    assert found == ids(layout.root)
+    assert [found[one] for one in logged] == ["ok", "ok", "unfinished"]
+    with open_local(root) as local:
+        assert local.app.setting("theme") == "dark"
+
+
+def test_the_secret_is_copied_when_asked_for(layout: Layout, tmp_path: Path) -> None:
+    back_up(layout, tmp_path / "copy", with_secret=True)
+    restore(tmp_path / "copy", tmp_path / "new")
+    assert (tmp_path / "new" / "secret.key").read_bytes() == b"k" * 32
+
+
+def test_an_empty_folder_can_be_restored_into(layout: Layout, tmp_path: Path) -> None:
+    back_up(layout, tmp_path / "copy")
+    (tmp_path / "new").mkdir()
+    restore(tmp_path / "copy", tmp_path / "new")
+    assert len(ids(tmp_path / "new")) == 6
+
+
+def test_calls_that_move_meanwhile_are_in_the_backup_once(layout: Layout, tmp_path: Path) -> None:
+    """The recorder stores and removes segments, and a day is dropped, while copies are made again and again."""
+    stop = threading.Event()
+    made: list[str] = []
+
+    def work() -> None:
+        store = open_call_store(layout.calls)
+        writer = LogWriter(layout.log, "worker-1", segment_bytes=20_000)
+        with Recorder(layout.log, store) as recorder:
+            while not stop.is_set():
+                for _ in range(20):
+                    call = sample_call()
+                    writer.append(call.opened)
+                    writer.append(call.closed)
+                    made.append(call.id)
+                recorder.step()
+            recorder.drain()
+        store.close()
+        writer.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        while len(made) < 100:
+            pass
+        for number in range(5):
+            known = set(made)
+            back_up(layout, tmp_path / f"copy{number}")
+            restore(tmp_path / f"copy{number}", tmp_path / f"new{number}")
+            found = ids(tmp_path / f"new{number}")
+            assert known <= set(found)
+            assert {found[one] for one in known} == {"ok"}
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("harm", ["change", "shorten", "remove", "manifest", "path"])
+def test_a_damaged_backup_is_refused_and_leaves_nothing(layout: Layout, tmp_path: Path, harm: str) -> None:
+    copy = tmp_path / "copy"
+    back_up(layout, copy)
+    file = copy / "calls-20260922.db"
+    content = bytearray(file.read_bytes())
+    manifest = json.loads((copy / "backup.json").read_text())
+    if harm == "change":
+        content[-1] ^= 1
+        file.write_bytes(content)
+    elif harm == "shorten":
+        file.write_bytes(content[:-1])
+    elif harm == "remove":
+        file.unlink()
+    elif harm == "manifest":
+        (copy / "backup.json").write_text("{")
+    else:
+        manifest["files"][0]["path"] = "../outside"
+        (copy / "backup.json").write_text(json.dumps(manifest))
+    with pytest.raises(StorageError, match="use another backup"):
+        restore(copy, tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "data"]
+
+
+@pytest.mark.parametrize("field", ["format", "app_format", "day_format", "log_format"])
+def test_a_newer_backup_is_refused(layout: Layout, tmp_path: Path, field: str) -> None:
+    back_up(layout, tmp_path / "copy")
+    manifest = json.loads((tmp_path / "copy" / "backup.json").read_text())
+    manifest[field] += 1
+    if field == "format":
+        manifest = {"format": manifest["format"], "unheard": "of"}
+    (tmp_path / "copy" / "backup.json").write_text(json.dumps(manifest))
+    with pytest.raises(FormatTooNew):
+        restore(tmp_path / "copy", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_places_that_will_not_do_are_refused(layout: Layout, tmp_path: Path) -> None:
+    back_up(layout, tmp_path / "copy")
+    for target, why in (
+        (tmp_path / "copy", "is there already"),
+        (tmp_path / "none" / "copy", "make it first"),
+        (layout.root / "copy", "lies in the data folder itself"),
+        (layout.log / "copy", "lies in the data folder itself"),
+    ):
+        with pytest.raises(CallerError, match=why):
+            back_up(layout, target)
+    with pytest.raises(CallerError, match="not empty"):
+        restore(tmp_path / "copy", layout.root)
+    with pytest.raises(CallerError, match="is no backup"):
+        restore(layout.root, tmp_path / "new")
+
+
+def test_backups_are_remembered_while_they_are_there(layout: Layout, tmp_path: Path) -> None:
+    assert known_backups(layout) == []
+    for name in ("b", "a"):
+        back_up(layout, tmp_path / name)
+    assert known_backups(layout) == [str(tmp_path / "b"), str(tmp_path / "a")]
+    shutil.rmtree(tmp_path / "b")
+    assert known_backups(layout) == [str(tmp_path / "a")]
+
+
+def test_a_backup_made_after_an_erasure_has_no_trace(layout: Layout, tmp_path: Path) -> None:
+    log_calls(layout, 3)
+    with open_local(layout.root) as local:
+        assert local.calls.count() == 9
+    request_erasure(layout.log, Erasure(user="ann"))
+    with open_local(layout.root) as local:
+        assert local.calls.count() == 0
+    back_up(layout, tmp_path / "copy")
+    assert not [p for p in (tmp_path / "copy").rglob("*") if p.is_file() and b"invoice" in p.read_bytes()]
+
+
+def test_migration_is_told_then_done(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.make()
+    assert migration_steps(layout) == []
+    layout.app.touch(mode=0o600)
+    connection = connect(layout.app, formats=range(1))
+    create_tables(connection)
+    connection.pragma("user_version", 1)
+    connection.close()
+    store = open_call_store(layout.calls)
+    store.insert([sample_call()])
+    store.close()
+    day = tmp_path / "calls-20260922.db"
+    connection = connect(day, formats=range(1, 2))
+    connection.execute("DELETE FROM meta WHERE name = 'complete'")
+    connection.execute("DELETE FROM rollup WHERE cube = 3")
+    connection.close()
+    before = {path: path.read_bytes() for path in (layout.app, day)}
+    steps = migration_steps(layout)
+    assert [(step.path.name, step.backed_up) for step in steps] == [(day.name, False), ("app.db", True)][::-1]
+    assert {path: path.read_bytes() for path in before} == before
+    with FolderLock(layout) as lock:
+        lock.acquire()
+        with pytest.raises(FolderBusy):
+            migrate(layout)
+        assert migration_steps(layout) == steps
+    assert migrate(layout) == steps
+    assert migration_steps(layout) == []
+    assert migrate(layout) == []
+    assert len(list(tmp_path.glob("app.db.bak-1-*"))) == 1
+    store = open_call_store(layout.calls)
+    assert store.rollup("minute_project") == store.recount("minute_project") != []
+    store.close()
