@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trimtab.cli.app import reference_page
-from trimtab.types import Attempt, Closed, FeedbackGiven, Opened, Usage
+from trimtab.types import Attempt, Closed, FeedbackGiven, Opened, SpanEnded, Usage
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -23,6 +23,7 @@ def test_the_page_of_commands_is_fresh():
         ("| `o` ", Opened),
         ("| `c` ", Closed),
         ("| `f` ", FeedbackGiven),
+        ("| `s` ", SpanEnded),
         ("| each of `attempts` ", Attempt),
         ("| `usage` ", Usage),
     ],

@@ -12,6 +12,7 @@ from trimtab.types.errors import ClientGone, MethodNotAllowed, NotFound
 from .calls import Calls
 from .pages import Pages
 from .replies import send_error
+from .told import Told
 
 _log = logging.getLogger(__name__)
 Scope = dict[str, Any]
@@ -33,11 +34,13 @@ class Gateway:
         """
         calls = Calls(core, bound_to_loopback=bound_to_loopback)
         pages = Pages(core, counters_folder, bound_to_loopback=bound_to_loopback)
+        told = Told(core, bound_to_loopback=bound_to_loopback)
         self._core = core
         self._routes: dict[str, dict[str, Handler]] = {
             "/v1/chat/completions": {"POST": partial(calls.serve, "chat")},
             "/v1/embeddings": {"POST": partial(calls.serve, "embeddings")},
-            "/v1/feedback": {"POST": pages.feedback},
+            "/v1/feedback": {"POST": told.feedback},
+            "/v1/spans": {"POST": told.spans},
             "/v1/models": {"GET": pages.models},
             "/healthz": {"GET": pages.healthz, "HEAD": pages.healthz},
             "/readyz": {"GET": pages.readyz, "HEAD": pages.readyz},

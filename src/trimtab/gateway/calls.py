@@ -98,6 +98,8 @@ def _headers(call: LiveCall) -> Headers:
     ]
     if outcome.degraded:
         headers.append((b"x-trimtab-degraded", b"true"))
+    if outcome.cost_nusd is not None:
+        headers.append((b"x-trimtab-cost-nusd", b"%d" % outcome.cost_nusd))
     for name, value in call.reply_headers:
         headers.append((name.encode("latin-1"), value.encode("latin-1")))
     return headers

@@ -35,6 +35,8 @@ COUNTER_NAMES = (
     "unrecorded_feedback",
     "latency_us_sum",
     "counters_recreated",
+    "spans",
+    "unrecorded_spans",
 )
 """What is counted, in the order of the file's slots: new names go to the end."""
 

@@ -17,12 +17,12 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from trimtab.storage import CallStore, Erasure, write_atomically
-from trimtab.types import Closed, Opened, Record, new_id
+from trimtab.types import Closed, FeedbackGiven, Opened, Record, SpanEnded, new_id
 from trimtab.types.errors import StorageError
 
 from .frames import Blank, Framed, RecordKind
@@ -102,14 +102,13 @@ def _check(what: Erasure, *, whole_project: bool) -> None:
 
 
 class _Found(NamedTuple):
-    """A frame in the log, and the call it is about."""
+    """A frame in the log."""
 
     path: Path
     start: int
     end: int
     kind: RecordKind
     id: str
-    call_id: str
 
 
 class Eraser:
@@ -140,7 +139,7 @@ class Eraser:
         return [self._folder / name for name in sorted(names) if name.endswith(suffix) and name[0] != "."]
 
     def perform(self, path: Path) -> set[str]:
-        """Carry out a request; return the ids of calls in the log that were erased.
+        """Carry out a request; return the ids of the records that were blanked in the log.
 
         Reads the whole log (100 MB a second), then see `CallStore.erase`.
 
@@ -161,13 +160,12 @@ class Eraser:
         else:
             calls = len(self._store.erase(request.what))
         self._finish(path, ErasureResult(calls=calls, log_records=len(frames), unreadable=unreadable))
-        return {found.call_id for found in frames}
+        return {found.id for found in frames}
 
     def blank_late(self, late: Iterable[tuple[SegmentReader, Framed]]) -> None:
         """Blank ends of calls that were erased while they were open."""
         frames = [
-            _Found(segment.path, framed.start, framed.end, "c", framed.record.id, framed.record.id)
-            for segment, framed in late
+            _Found(segment.path, framed.start, framed.end, "c", framed.record.id) for segment, framed in late
         ]
         if frames:
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -181,34 +179,23 @@ class Eraser:
 
     def _find(self, request: ErasureRequest) -> tuple[list[_Found], tuple[str, ...]]:
         """Return the log's frames that a request means, and the files that hold unreadable bytes."""
-        meant: set[str] = set()
-        known: set[str] = set()
+        meant = _Meant(self._store, request)
         frames: list[_Found] = []
-        others: list[_Found] = []
+        others: list[tuple[Record, _Found]] = []
         unreadable = []
         for path in self._segments():
             reader = SegmentReader(path)
             try:
                 for record, found in _records(reader):
-                    if isinstance(record, Opened):
-                        known.add(record.id)
-                        if _is_meant(record, request):
-                            meant.add(record.id)
-                            frames.append(found)
-                    elif isinstance(record, Closed) or not _gave(record, request):
-                        others.append(found)
-                    else:
+                    if meant.at_once(record):
                         frames.append(found)
+                    elif not isinstance(record, Opened):
+                        others.append((record, found))
                 if reader.too_new or reader.damaged_bytes:
                     unreadable.append(path.name)
             finally:
                 reader.close()
-        # Ends and feedback whose opening the log no longer has: the store knows whose call that was.
-        for call_id in {found.call_id for found in others} - known:
-            call = self._store.get(call_id)
-            if call is not None and _is_meant(call.opened, request):
-                meant.add(call_id)
-        frames += (found for found in others if found.call_id in meant)
+        frames += (found for record, found in others if meant.with_its_call(record))
         return frames, tuple(unreadable)
 
     def _segments(self) -> list[Path]:
@@ -262,13 +249,63 @@ def _records(reader: SegmentReader) -> Iterator[tuple[Record, _Found]]:
         for framed in reader.read():
             record = framed.record
             if not isinstance(record, Blank):
-                kind: RecordKind = (
-                    "o" if isinstance(record, Opened) else "c" if isinstance(record, Closed) else "f"
-                )
-                call_id = record.id if isinstance(record, Opened | Closed) else record.call_id
-                yield record, _Found(reader.path, framed.start, framed.end, kind, record.id, call_id)
+                yield record, _Found(reader.path, framed.start, framed.end, _KINDS[type(record)], record.id)
         if reader.at_end:
             return
+
+
+_KINDS: Final[dict[type, RecordKind]] = {Opened: "o", Closed: "c", FeedbackGiven: "f", SpanEnded: "s"}
+
+
+class _Meant:
+    """Tells which records of the log a request means, once all openings were seen."""
+
+    def __init__(self, store: CallStore, request: ErasureRequest) -> None:
+        self._store = store
+        self._request = request
+        self._calls: dict[str, bool] = {}
+        """By id: whether the call is meant, as far as it is known."""
+        self._traces: set[str] = set()
+        self._responses: dict[str, str] = {}
+
+    def at_once(self, record: Record) -> bool:
+        """Tell whether a record is meant for what itself says; remember what says more of others."""
+        what = self._request.what
+        if isinstance(record, Opened):
+            meant = self._calls[record.id] = _is_meant(record, self._request)
+            if meant and record.trace_parent:
+                self._traces.add(_trace_of(record.trace_parent))
+            return meant
+        if isinstance(record, Closed):
+            if record.provider_response_id:
+                self._responses[record.provider_response_id] = record.id
+            return False
+        if isinstance(record, SpanEnded):
+            return self._request.whole_project and what.project == record.project
+        return _gave(record, self._request)
+
+    def with_its_call(self, record: Record) -> bool:
+        """Tell whether a record is meant since the call, or the trace, that it belongs to is."""
+        if isinstance(record, SpanEnded):
+            return record.trace_id in self._traces
+        call_id = record.id
+        if isinstance(record, FeedbackGiven):
+            call_id = record.call_id or self._responses.get(record.response_id, "")
+            if not call_id and record.response_id:
+                call_id = self._store.find_response(record.response_id) or ""
+        return bool(call_id) and self._is_call_meant(call_id)
+
+    def _is_call_meant(self, call_id: str) -> bool:
+        if call_id not in self._calls:
+            # Its opening is no longer in the log: the store knows whose call that was.
+            call = self._store.get(call_id)
+            self._calls[call_id] = call is not None and _is_meant(call.opened, self._request)
+        return self._calls[call_id]
+
+
+def _trace_of(trace_parent: str) -> str:
+    """Return the trace id of a `traceparent` header; whatever else it holds is of no use here."""
+    return trace_parent[3:35]
 
 
 def _is_meant(opened: Opened, request: ErasureRequest) -> bool:
@@ -277,10 +314,10 @@ def _is_meant(opened: Opened, request: ErasureRequest) -> bool:
     return all(not wanted or wanted == found for wanted, found in pairs)
 
 
-def _gave(record: Record, request: ErasureRequest) -> bool:
+def _gave(given: FeedbackGiven, request: ErasureRequest) -> bool:
     """Tell whether feedback was given by whom, or in what, is erased: as `CallStore.erase` takes it."""
     what = request.what
-    if what.session or isinstance(record, Opened | Closed):
+    if what.session:
         return False
-    pairs = ((what.project, record.project), (what.user, record.user))
+    pairs = ((what.project, given.project), (what.user, given.user))
     return all(not wanted or wanted == found for wanted, found in pairs)

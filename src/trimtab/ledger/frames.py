@@ -50,8 +50,8 @@ class Header(NamedTuple):
     """16 bytes; also in the file's name."""
 
 
-RecordKind = Literal["o", "c", "f"]
-"""What a record was: an opening, a closing or feedback."""
+RecordKind = Literal["o", "c", "f", "s"]
+"""What a record was: an opening, a closing, feedback or a span."""
 
 
 class Blank(msgspec.Struct, frozen=True, array_like=True, tag="x"):

@@ -15,6 +15,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     opening_lost: int = 0
     """Among `stored`: known by their closing only."""
     feedback: int = 0
+    spans: int = 0
     indexed: int = 0
     removed: int = 0
     """Segments deleted, since every record in them is safe."""
@@ -36,6 +37,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Since the recorder was made: of last records that their writer died over; none was acknowledged."""
     refused: int = 0
     """Since the recorder was made: records that the store cannot hold; their segments are set aside."""
+    unplaced: int = 0
+    """Since the recorder was made: feedback on a provider's response that no stored call has, left out."""
+    spans_left_out: int = 0
+    """Since the recorder was made: spans that the store has no place for."""
     too_new: tuple[str, ...] = ()
     """Segments of a later format; they wait for the Trimtab that can read them."""
     error: str = ""
@@ -44,8 +49,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def idle(self) -> bool:
         """Tell whether the step found nothing to do."""
-        work = self.records + self.stored + self.feedback + self.indexed + self.removed + self.set_aside
-        work += self.erasures + self.dropped_files + self.expired
+        work = self.records + self.stored + self.feedback + self.spans + self.indexed + self.removed
+        work += self.set_aside + self.erasures + self.dropped_files + self.expired
         return not work and not self.behind
 
 

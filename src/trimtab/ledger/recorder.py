@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
-from trimtab.storage import CallStore
-from trimtab.types import Call, Clock, Closed, FeedbackGiven, Opened, Policy, SystemClock
+from trimtab.storage import CallStore, SpanStore
+from trimtab.types import Call, Clock, Closed, FeedbackGiven, Opened, Policy, SpanEnded, SystemClock
 from trimtab.types.errors import FolderBusy, StorageError
 
 from .erasure import Eraser
@@ -20,10 +20,11 @@ from .join import OpenCalls, finished, unfinished, without_opening
 from .keeping import Keeper
 from .progress import Pause, Progress
 from .reader import LogReader, SegmentReader
+from .unplaced import Unplaced
 
 LOCK_NAME = "recorder.lock"
 
-_Row = TypeVar("_Row", Call, FeedbackGiven)
+_Row = TypeVar("_Row", Call, FeedbackGiven, SpanEnded)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,12 +82,14 @@ class Recorder:
         self._calls: list[Call] = []
         self._orphans: list[Call] = []
         self._feedback: list[FeedbackGiven] = []
+        self._unplaced = Unplaced(store, self._clock)
+        self._spans: list[SpanEnded] = []
         self._late: list[tuple[SegmentReader, Framed]] = []
         self._ready_bytes = 0
         self._sources: set[SegmentReader] = set()
         self._unindexed = -1  # not known: an earlier recorder may have left some
         self._indexed_at = self._clock.monotonic()
-        self._past_damaged = self._past_torn = self._refused = 0
+        self._past_damaged = self._past_torn = self._refused = self._spans_left_out = 0
         self._errors: list[str] = []
         self._done: dict[str, int] = {}
         self._behind = False
@@ -224,7 +227,9 @@ class Recorder:
         done = [
             segment
             for segment in self._log.segments.values()
-            if segment.ended and segment.at_end and not segment.open_calls and not segment.too_new
+            if segment.ended
+            and segment.at_end
+            and not (segment.open_calls or segment.too_new or self._unplaced.holds(segment))
         ]
         if not done:
             return
@@ -238,7 +243,9 @@ class Recorder:
     def _erase(self) -> None:
         """Carry out requests to erase; what was read of the log by now is stored, and erased with the rest."""
         for request in self._eraser.requests():
-            self._open.erase(self._eraser.perform(request))
+            erased = self._eraser.perform(request)
+            self._open.erase(erased)
+            self._unplaced.erase(erased)
             self._count("erasures", 1)
 
     # What the steps are made of.
@@ -276,6 +283,10 @@ class Recorder:
             else:
                 self._ready_bytes += len(opened.request)
                 self._calls.append(finished(opened, record))
+        elif isinstance(record, SpanEnded):
+            self._spans.append(record)
+        elif record.response_id and not record.call_id:
+            self._unplaced.add(record, segment)
         else:
             self._feedback.append(record)
 
@@ -290,16 +301,27 @@ class Recorder:
 
     def _store_ready(self) -> int:
         """Store what is joined; return how many calls were new. On an error, what is left is kept."""
+        stored = [*self._calls, *self._orphans] if len(self._unplaced) else ()
         new = self._store_rows(self._calls, self._store.insert)
         orphans = self._store_rows(self._orphans, self._store.insert)
         self._count("opening_lost", orphans)
+        self._feedback += self._unplaced.placed(stored)
         self._count("feedback", self._store_rows(self._feedback, self._store.insert_feedback))
+        self._count("spans", self._store_spans())
         self._count("stored", new + orphans)
         if new + orphans:
             self._unindexed = max(self._unindexed, 0) + new + orphans
         self._ready_bytes = 0
         self._sources.clear()
         return new
+
+    def _store_spans(self) -> int:
+        """Store spans where the store takes any; return how many were new."""
+        if isinstance(self._store, SpanStore):
+            return self._store_rows(self._spans, self._store.insert_spans)
+        self._spans_left_out += len(self._spans)
+        self._spans.clear()
+        return 0
 
     def _store_rows(self, rows: list[_Row], insert: Callable[[Sequence[_Row]], int]) -> int:
         """Store rows in batches, taking them off the list as they are safe; return how many were new."""
@@ -339,6 +361,8 @@ class Recorder:
             damaged_bytes=self._past_damaged + sum(segment.damaged_bytes for segment in segments),
             torn_bytes=self._past_torn + sum(segment.torn_bytes for segment in segments),
             refused=self._refused,
+            unplaced=self._unplaced.given_up,
+            spans_left_out=self._spans_left_out,
             too_new=tuple(segment.path.name for segment in segments if segment.too_new),
             error="; ".join(self._errors),
         )

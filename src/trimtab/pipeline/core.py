@@ -1,7 +1,7 @@
 """What one process needs to make calls: the compiled state, the log, the counters, the sweeper of deadlines."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trimtab.access import Caller
@@ -15,6 +15,7 @@ from trimtab.types import (
     Provider,
     ProviderSpec,
     Snapshot,
+    SpanEnded,
     new_id,
 )
 from trimtab.types.errors import ProviderError
@@ -139,6 +140,15 @@ class Core:
         await self.recorder.write(given, "unrecorded_feedback")
         self.counts.add_named("feedback")
 
+    async def spans(self, ended: Sequence[SpanEnded]) -> None:
+        """Record spans.
+
+        Raises:
+            LedgerUnavailable: they cannot be written, and the policy is to refuse; sending all of them again is safe.
+        """
+        await self.recorder.write_all(ended, "unrecorded_spans")
+        self.counts.add_named("spans", len(ended))
+
     async def models(self) -> list[tuple[str, str]]:
         """Return (name, owner) of all that answers here; providers that list their models are asked, all at once."""
         state = self.state
@@ -187,4 +197,5 @@ def feedback_record(caller: Caller, at_us: int, fields: Mapping[str, object]) ->
         correction=str(fields.get("correction") or ""),
         user=str(fields.get("user") or ""),
         key=caller.key,
+        response_id=str(fields.get("response_id") or ""),
     )

@@ -1,5 +1,7 @@
 """Writing a call's two records: before the first provider is asked, and before the last byte goes out."""
 
+from collections.abc import Sequence
+
 from trimtab.catalog import Catalog, estimate_request_tokens, estimate_tokens
 from trimtab.types import Attempt, CallState, Closed, Opened, Record, Usage
 from trimtab.types.errors import LedgerUnavailable
@@ -54,6 +56,22 @@ class Recorder:
             if self.on_failure == "refuse":
                 raise
 
+    async def write_all(self, records: Sequence[Record], unrecorded: str) -> None:
+        """Append records; where durability waits for the disk, it does so once for all of them.
+
+        Raises:
+            LedgerUnavailable: one of them cannot be written, and the policy is to refuse.
+        """
+        try:
+            for record in records[:-1]:
+                self._log.append(record)
+            for record in records[-1:]:
+                await self._log.append_durable(record)
+        except LedgerUnavailable:
+            self._counts.add_named(unrecorded, len(records))
+            if self.on_failure == "refuse":
+                raise
+
     def write_now(self, record: Record, unrecorded: str) -> bool:
         """Append one record where that is all that durability asks for; False where `write` must be awaited.
 
@@ -84,6 +102,7 @@ class Outcome:
     __slots__ = (
         "attempts",
         "cache_hit",
+        "cost_nusd",
         "degraded",
         "error_code",
         "error_message",
@@ -104,6 +123,8 @@ class Outcome:
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
+        self.cost_nusd: int | None = None
+        """Known once the call is closed, and only where its model's price is."""
         self.cache_hit = self.degraded = False
         self.error_code = self.error_message = ""
         self.fingerprint = self.finish_reason = ""
@@ -158,6 +179,7 @@ def closed_record(
     cost, version = 0, ""
     if usage.input_tokens or usage.output_tokens:
         cost, version = catalog.cost(outcome.model, usage, opened.opened_us)[:2]
+        outcome.cost_nusd = cost if version else None
     return Closed(
         opened.id,
         closed_us,

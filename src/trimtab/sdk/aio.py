@@ -1,8 +1,9 @@
 """The client for asyncio."""
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self, Unpack
 
@@ -10,18 +11,22 @@ import msgspec
 
 from trimtab.types import RetryPolicy
 
-from .answer import (
-    Answer,
-    Assembler,
-    Embeddings,
-    build_answer,
-    read_answer,
-    read_embeddings,
-    read_object,
+from .answer import Answer, Embeddings, read_answer, read_embeddings, read_object
+from .batch import AsyncBatchRun, AsyncPrompts, Batch, BatchOptions, Show
+from .embed import embed_all
+from .errors import ApiError, from_reply
+from .request import (
+    FeedbackFields,
+    Prompt,
+    chat_body,
+    encode,
+    feedback_body,
+    find_api_key,
+    find_base_url,
+    pause_s,
 )
-from .errors import ApiError, GatewayLost, StreamBroken, error_text, from_reply
-from .request import FeedbackFields, Prompt, chat_body, encode, find_api_key, find_base_url, pause_s
-from .sse import EventParser
+from .spans import current_trace_parent
+from .stream import AsyncStream
 from .transport import HttpReply, HttpRequest, HttpTransport, Transport
 
 DEFAULT_TIMEOUT_S = 630.0
@@ -95,35 +100,140 @@ class AsyncClient:
     ) -> "AsyncStream":
         """Return a stream of a model's answer; arguments as for `generate`. Sent when first iterated."""
         body = chat_body(prompt, system, {"model": model or self.model, **params}, stream=True)
-        return AsyncStream(self, HttpRequest(**self._request("POST", "/chat/completions", body, timeout_s)))
+        return AsyncStream(self.open, self._request("POST", "/chat/completions", body, timeout_s))
 
-    async def embed(self, texts: str | Sequence[str], *, model: str = "", **params: object) -> Embeddings:
-        """Return a vector for each text.
+    def batch_iter(
+        self,
+        prompts: AsyncPrompts,
+        *,
+        model: str = "",
+        system: str = "",
+        concurrency: int = 8,
+        resume: str | os.PathLike[str] | None = None,
+        progress: bool | Show = True,
+        **params: object,
+    ) -> AsyncBatchRun:
+        """Return a run that yields an `Item` for each prompt, as it ends; `report` counts them.
+
+        Takes prompts only as items are taken, so that iterators of any length do. Arguments as for `batch`.
 
         Raises:
-            ApiError: there is no answer.
+            ValueError, TypeError: an argument cannot be meant.
+            ResumeError: while iterating: the file cannot be used, or the prompts are not those of it.
         """
-        given = [texts] if isinstance(texts, str) else list(texts)
-        body = encode({"model": model or self.model, **params, "input": given})
-        return read_embeddings(*await self._call("POST", "/embeddings", body, idempotent=True))
+        return AsyncBatchRun(
+            self.poster(params.pop("timeout_s", None)),
+            prompts,
+            BatchOptions(
+                system=system,
+                params={"model": model or self.model, **params},
+                concurrency=concurrency,
+                resume=resume,
+                progress=progress,
+            ),
+        )
+
+    async def batch(
+        self,
+        prompts: AsyncPrompts,
+        *,
+        model: str = "",
+        system: str = "",
+        concurrency: int = 8,
+        resume: str | os.PathLike[str] | None = None,
+        progress: bool | Show = True,
+        **params: object,
+    ) -> Batch:
+        """Ask many prompts; return for each, in order, an `Answer` or a `Failure`, and a report.
+
+        Args:
+            prompts: texts, lists of messages, or dicts with `prompt` or `messages` and fields of their own.
+            model: as for `generate`.
+            system: as for `generate`, before every prompt.
+            concurrency: calls at a time.
+            resume: a file that keeps answers as they come; what it holds already is not asked again.
+            progress: a bar on stderr where that is a terminal; or a function that is given the `Report` so far.
+            params: as for `generate`; `timeout_s` is each call's.
+
+        Raises:
+            ValueError, TypeError: an argument cannot be meant.
+            ResumeError: the file cannot be used, or the prompts are not those of it.
+        """
+        run = self.batch_iter(
+            prompts,
+            model=model,
+            system=system,
+            concurrency=concurrency,
+            resume=resume,
+            progress=progress,
+            **params,
+        )
+        return await run.collect()
+
+    async def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        model: str = "",
+        chunk: int = 256,
+        concurrency: int = 4,
+        **params: object,
+    ) -> Embeddings:
+        """Return a vector for each text, in their order.
+
+        Args:
+            texts: one, or any number: long lists go out in several calls.
+            model: as for `generate`.
+            chunk: texts in one call at most; long texts make for smaller calls.
+            concurrency: calls at a time.
+            params: fields of OpenAI's embeddings: `dimensions`, ...
+
+        Raises:
+            ApiError: a call failed after its retries; the others are cancelled.
+            ValueError: `chunk` or `concurrency` is below 1.
+        """
+
+        async def one(chunk_of_texts: list[str]) -> Embeddings:
+            body = encode({"model": model or self.model, **params, "input": chunk_of_texts})
+            return read_embeddings(*await self._call("POST", "/embeddings", body, idempotent=True))
+
+        return await embed_all(one, [texts] if isinstance(texts, str) else list(texts), chunk, concurrency)
 
     async def feedback(
-        self, call_id: str, *, score: float | None = None, comment: str = "", **more: Unpack[FeedbackFields]
+        self,
+        call: Answer | Embeddings | str,
+        *,
+        score: float | None = None,
+        comment: str = "",
+        **more: Unpack[FeedbackFields],
     ) -> str:
         """Judge a call; return the feedback's id.
 
         Args:
-            call_id: `Answer.call_id`.
+            call: an `Answer`, its `call_id`, or the provider's response id (`chatcmpl-...`).
             score: any number; by custom 1 is good and 0 is bad.
             comment: in words.
             more: see `FeedbackFields`.
 
         Raises:
             ApiError: it was not taken.
+            ValueError: it names no call.
         """
-        body = encode({"call_id": call_id, "score": score, "comment": comment or None, **more})
+        body = feedback_body(call, {"score": score, "comment": comment or None, **more})
         raw, headers = await self._call("POST", "/feedback", body)
         return str(read_object(raw, headers).get("id", ""))
+
+    async def send_spans(self, spans: list[dict[str, Any]], *, timeout_s: float | None = None) -> int:
+        """Send finished spans to the ledger, in the shape of `POST /v1/spans`; return how many were taken.
+
+        Raises:
+            ApiError: none was.
+        """
+        raw, headers = await self._call(
+            "POST", "/spans", encode({"spans": spans}), timeout_s, idempotent=True
+        )
+        accepted = read_object(raw, headers).get("accepted")
+        return accepted if isinstance(accepted, int) else 0
 
     async def models(self) -> list[str]:
         """Return the names of the models that can be called.
@@ -135,6 +245,20 @@ class AsyncClient:
         rows = read_object(raw, headers).get("data")
         return [str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row] if rows else []
 
+    def poster(self, timeout_s: object) -> Callable[[bytes], Awaitable[Answer]]:
+        """Return what sends the body of a chat call, and returns the answer or raises an `ApiError`.
+
+        Raises:
+            TypeError: the time is no number.
+        """
+        if timeout_s is not None and not isinstance(timeout_s, int | float):
+            raise TypeError(f"timeout_s is {timeout_s!r}, and must be a number of seconds")
+
+        async def post(body: bytes) -> Answer:
+            return read_answer(*await self._call("POST", "/chat/completions", body, timeout_s))
+
+        return post
+
     async def aclose(self) -> None:
         """Close connections; further calls open new ones."""
         await self.transport.aclose()
@@ -145,14 +269,16 @@ class AsyncClient:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    def _request(self, method: str, path: str, body: bytes, timeout_s: float | None) -> dict[str, Any]:
+    def _request(self, method: str, path: str, body: bytes, timeout_s: float | None) -> HttpRequest:
         limit = self.timeout_s if timeout_s is None else timeout_s
-        return {"method": method, "path": path, "body": body, "timeout_s": limit}
+        return HttpRequest(
+            method=method, path=path, body=body, timeout_s=limit, trace_parent=current_trace_parent()
+        )
 
     async def _call(
         self, method: str, path: str, body: bytes, timeout_s: float | None = None, *, idempotent: bool = False
     ) -> tuple[bytes, dict[str, str]]:
-        request = HttpRequest(**self._request(method, path, body, timeout_s))
+        request = self._request(method, path, body, timeout_s)
         async with self.open(request, idempotent=idempotent) as reply:
             return await reply.read(), reply.headers
 
@@ -172,6 +298,7 @@ class AsyncClient:
                     break
                 except ApiError as error:
                     tries += 1
+                    error.attempts = tries
                     pause = pause_s(error, tries, self.retry, idempotent=idempotent)
                     left_s = deadline - time.monotonic() - (pause or 0)
                     if pause is None or left_s <= 0:
@@ -179,82 +306,6 @@ class AsyncClient:
                     await asyncio.sleep(pause)
                     request = _with_timeout(request, left_s)
             yield reply
-
-
-class AsyncStream:
-    """A streamed answer: iterate for its pieces of text; afterwards `answer` holds all of it.
-
-    Leaving its context, or `aclose`, before the end cancels the call upstream.
-    """
-
-    def __init__(self, client: AsyncClient, request: HttpRequest) -> None:
-        self._client = client
-        self._request = request
-        self._pieces = self._read()
-        self._answer: Answer | None = None
-
-    @property
-    def answer(self) -> Answer:
-        """The whole answer.
-
-        Raises:
-            RuntimeError: the stream has not come to its end.
-        """
-        if self._answer is None:
-            raise RuntimeError("the stream has not come to its end; iterate over it first")
-        return self._answer
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> str:
-        return await self._pieces.__anext__()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop; what has not arrived by now is cancelled upstream."""
-        await self._pieces.aclose()
-
-    async def _read(self) -> AsyncGenerator[str, None]:
-        parser, parts = EventParser(), Assembler()
-        async with self._client.open(self._request) as reply:
-            call_id = reply.headers.get("x-trimtab-call-id", "")
-            try:
-                async for chunk in reply.chunks():
-                    for data in parser.feed(chunk):
-                        if data == b"[DONE]":
-                            reply.ended = True
-                            self._answer = build_answer(parts.completion(), reply.headers)
-                            return
-                        piece = parts.add(_chunk(data, call_id, parts))
-                        if piece:
-                            yield piece
-            except GatewayLost as error:
-                raise StreamBroken(error.message, call_id=call_id, partial=parts.text) from None
-            raise StreamBroken("the stream ended without its end marker", call_id=call_id, partial=parts.text)
-
-
-def _chunk(data: bytes, call_id: str, parts: Assembler) -> dict[str, Any]:
-    """Return a chunk's object.
-
-    Raises:
-        StreamBroken: it is an error event.
-    """
-    chunk = read_object(data, {"x-trimtab-call-id": call_id})
-    if chunk.get("error"):
-        message, code = error_text(data)
-        raise StreamBroken(
-            message or "the gateway ended the stream with an error",
-            code=code,
-            call_id=call_id,
-            partial=parts.text,
-        )
-    return chunk
 
 
 @asynccontextmanager

@@ -34,6 +34,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     release: str = ""
     degraded: bool = False
     """True where a fallback answered, not the model that was asked for."""
+    cost_nusd: int | None = None
+    """What it cost, in billionths of a US dollar; None where no price is known, and for streams."""
     raw: dict[str, Any] = {}
     """The whole reply, OpenAI's chat completion object; of a stream, put together from its chunks."""
 
@@ -43,8 +45,14 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
 
     vectors: list[list[float]]
     usage: Usage | None = None
+    """Of all calls together; None where one of them named none."""
     call_id: str = ""
+    """Of the first call."""
     model: str = ""
+    cost_nusd: int | None = None
+    """Of all calls together, in billionths of a US dollar; None where a price is not known."""
+    call_ids: tuple[str, ...] = ()
+    """One for every chunk of texts."""
 
 
 def read_usage(usage: object) -> Usage | None:
@@ -93,6 +101,7 @@ def build_answer(raw: dict[str, Any], headers: Mapping[str, str]) -> Answer:
         model=headers.get("x-trimtab-model", "") or _str(raw.get("model")),
         release=headers.get("x-trimtab-release", ""),
         degraded=headers.get("x-trimtab-degraded", "").lower() not in ("", "0", "false"),
+        cost_nusd=read_cost(headers),
         raw=raw,
     )
 
@@ -114,7 +123,15 @@ def read_embeddings(body: bytes, headers: Mapping[str, str]) -> Embeddings:
         usage=read_usage(raw.get("usage")),
         call_id=headers.get("x-trimtab-call-id", ""),
         model=headers.get("x-trimtab-model", "") or _str(raw.get("model")),
+        cost_nusd=read_cost(headers),
+        call_ids=(headers.get("x-trimtab-call-id", ""),),
     )
+
+
+def read_cost(headers: Mapping[str, str]) -> int | None:
+    """Return what a reply says that it cost, in nano-USD; None where it says nothing."""
+    cost = headers.get("x-trimtab-cost-nusd", "")
+    return int(cost) if cost.isascii() and cost.isdigit() else None
 
 
 def read_object(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:

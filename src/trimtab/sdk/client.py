@@ -1,14 +1,17 @@
 """The client for code without an event loop: the asyncio client, run on a thread of its own."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable
 from typing import Self, Unpack
 
 from trimtab.types import RetryPolicy
 
-from .aio import DEFAULT_TIMEOUT_S, AsyncClient, AsyncStream
+from .aio import DEFAULT_TIMEOUT_S, AsyncClient
 from .answer import Answer, Embeddings
+from .batch import Batch, BatchOptions, BatchRun, Prompts, Show
 from .portal import Portal
 from .request import FeedbackFields, Prompt
+from .stream import AsyncStream
 from .transport import Transport
 
 
@@ -58,15 +61,79 @@ class Client:
         inner = self._async.stream(prompt, model=model, system=system, timeout_s=timeout_s, **params)
         return Stream(inner, self._portal)
 
-    def embed(self, texts: str | Sequence[str], *, model: str = "", **params: object) -> Embeddings:
-        """Return a vector for each text; see `AsyncClient.embed`."""
-        return self._portal.run(self._async.embed(texts, model=model, **params))
+    def batch_iter(
+        self,
+        prompts: Prompts,
+        *,
+        model: str = "",
+        system: str = "",
+        concurrency: int = 8,
+        resume: str | os.PathLike[str] | None = None,
+        progress: bool | Show = True,
+        **params: object,
+    ) -> BatchRun:
+        """Return a run that yields an `Item` for each prompt, as it ends; see `AsyncClient.batch_iter`.
+
+        Prompts are taken, and items handed out, in the thread that iterates.
+        """
+        post = self._async.poster(params.pop("timeout_s", None))
+        options = BatchOptions(
+            system=system,
+            params={"model": model or self._async.model, **params},
+            concurrency=concurrency,
+            resume=resume,
+            progress=progress,
+        )
+        return BatchRun(post, prompts, options, self._portal)
+
+    def batch(
+        self,
+        prompts: Prompts,
+        *,
+        model: str = "",
+        system: str = "",
+        concurrency: int = 8,
+        resume: str | os.PathLike[str] | None = None,
+        progress: bool | Show = True,
+        **params: object,
+    ) -> Batch:
+        """Ask many prompts; return for each, in order, an `Answer` or a `Failure`; see `AsyncClient.batch`."""
+        run = self.batch_iter(
+            prompts,
+            model=model,
+            system=system,
+            concurrency=concurrency,
+            resume=resume,
+            progress=progress,
+            **params,
+        )
+        return run.collect()
+
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        model: str = "",
+        chunk: int = 256,
+        concurrency: int = 4,
+        **params: object,
+    ) -> Embeddings:
+        """Return a vector for each text, in their order; see `AsyncClient.embed`."""
+        given = texts if isinstance(texts, str) else list(texts)
+        return self._portal.run(
+            self._async.embed(given, model=model, chunk=chunk, concurrency=concurrency, **params)
+        )
 
     def feedback(
-        self, call_id: str, *, score: float | None = None, comment: str = "", **more: Unpack[FeedbackFields]
+        self,
+        call: Answer | Embeddings | str,
+        *,
+        score: float | None = None,
+        comment: str = "",
+        **more: Unpack[FeedbackFields],
     ) -> str:
         """Judge a call; return the feedback's id; see `AsyncClient.feedback`."""
-        return self._portal.run(self._async.feedback(call_id, score=score, comment=comment, **more))
+        return self._portal.run(self._async.feedback(call, score=score, comment=comment, **more))
 
     def models(self) -> list[str]:
         """Return the names of the models that can be called; see `AsyncClient.models`."""

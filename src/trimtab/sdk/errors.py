@@ -33,6 +33,7 @@ class ApiError(Exception):
         call_id: the call's id in the ledger; empty where it never got there.
         retryable: whether the same call may succeed later.
         retry_after_s: how long the gateway asks to wait, in seconds.
+        attempts: how often it was sent.
     """
 
     code = "api_error"
@@ -55,6 +56,7 @@ class ApiError(Exception):
         self.call_id = call_id
         self.retryable = type(self).retryable if retryable is None else retryable
         self.retry_after_s = retry_after_s
+        self.attempts = 1
 
     def __str__(self) -> str:
         about = [self.code]

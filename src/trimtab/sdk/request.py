@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from trimtab.types import RetryPolicy
+from trimtab.types import RetryPolicy, id_time_us
 
+from .answer import Answer, Embeddings
 from .errors import ApiError, may_repeat
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8400/v1"
@@ -62,6 +63,30 @@ def chat_body(prompt: Prompt, system: str, params: dict[str, object], *, stream:
         # Usage is part of an answer; without this a stream carries none.
         body = {"stream_options": {"include_usage": True}, **body, "stream": True}
     return encode(body)
+
+
+def feedback_body(call: Answer | Embeddings | str, fields: dict[str, Any]) -> bytes:
+    """Return the body of feedback on a call, however it is named.
+
+    Raises:
+        ValueError: the answer names no call.
+    """
+    if isinstance(call, str):
+        call_id, response_id = (call, "") if _is_call_id(call) else ("", call)
+    else:
+        call_id = call.call_id
+        response_id = "" if call_id or isinstance(call, Embeddings) else str(call.raw.get("id") or "")
+    if not (call_id or response_id):
+        raise ValueError("this names no call; give an Answer, its `call_id`, or the provider's response id")
+    return encode({"call_id": call_id or None, "response_id": response_id or None, **fields})
+
+
+def _is_call_id(text: str) -> bool:
+    try:
+        id_time_us(text)
+    except ValueError:
+        return False
+    return True
 
 
 def encode(body: dict[str, Any]) -> bytes:

@@ -32,6 +32,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     """JSON; empty for none."""
     timeout_s: float
     """For the whole exchange."""
+    trace_parent: str = ""
+    """W3C trace context: sent as the header `traceparent`; empty for none."""
 
 
 class HttpReply(Protocol):
@@ -106,7 +108,8 @@ class HttpTransport:
     async def open(self, request: HttpRequest) -> AsyncIterator[HttpReply]:
         """Send a request; see `Transport.open`."""
         deadline = asyncio.get_running_loop().time() + request.timeout_s
-        exchange = self._http().request(request.method, request.path, request.body)
+        extra = b"\r\ntraceparent: " + request.trace_parent.encode() if request.trace_parent else b""
+        exchange = self._http().request(request.method, request.path, request.body, extra=extra)
         try:
             async with asyncio.timeout_at(deadline):
                 await exchange.__aenter__()

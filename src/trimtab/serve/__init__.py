@@ -4,7 +4,7 @@ Owns processes, their start, their end and their order; the data folder's lock; 
 Promises: a child that dies is started again; when the supervisor dies, however, all end; a folder has one set
 of processes at a time; a bad configuration is refused and never takes down what runs.
 Never answers a call itself.
-Entry: `up(UpOptions(...))`; `find_running`, `open_local`, `check_config`, `back_up` and such for the command line.
+Entry: `up(UpOptions(...))`; `in_process` for programs; `open_local`, `back_up` and such for the command line.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -15,6 +15,7 @@ from .runfile import Running, find_running
 if TYPE_CHECKING:
     from .data import back_up, known_backups, migrate, migration_steps, restore
     from .folder import Layout
+    from .inside import in_process
     from .local import Local, erase_local, open_local, open_reader
     from .preflight import check_config
     from .start import up
@@ -28,6 +29,7 @@ __all__ = [
     "check_config",
     "erase_local",
     "find_running",
+    "in_process",
     "known_backups",
     "migrate",
     "migration_steps",
@@ -43,6 +45,7 @@ _LAZY: Final = {
     "back_up": "data",
     "check_config": "preflight",
     "erase_local": "local",
+    "in_process": "inside",
     "known_backups": "data",
     "migrate": "data",
     "migration_steps": "data",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .app_port import AppStore, Move
 from .atomic import write_atomically
-from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, SnapshotStore
+from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, SnapshotStore, SpanStore
 
 if TYPE_CHECKING:
     from .lines import LINE_FORMAT, call_line, read_call_line
@@ -26,6 +26,7 @@ __all__ = [
     "RollupRow",
     "SessionRow",
     "SnapshotStore",
+    "SpanStore",
     "call_line",
     "read_call_line",
     "write_atomically",

@@ -17,6 +17,7 @@ from .call import (
     PayloadPolicy,
     Purpose,
     Record,
+    SpanEnded,
 )
 from .clock import Clock, SystemClock
 from .errors import (
@@ -178,6 +179,7 @@ __all__ = [
     "SavedView",
     "SettingChange",
     "Snapshot",
+    "SpanEnded",
     "Started",
     "StorageError",
     "StoredProvider",

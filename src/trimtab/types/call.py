@@ -123,9 +123,36 @@ class FeedbackGiven(msgspec.Struct, frozen=True, array_like=True, tag="f"):
     correction: str
     user: str
     key: str
+    response_id: str = ""
+    """The provider's id of the answer, where the giver knew no call id; `call_id` is empty then."""
 
 
-Record = Opened | Closed | FeedbackGiven
+class SpanEnded(msgspec.Struct, frozen=True, array_like=True, tag="s"):
+    """A piece of an application's own work around calls, traced there and sent when it ended."""
+
+    trace_id: str
+    """32 hex digits, as in W3C trace context: calls made inside carry it in `trace_parent`."""
+    span_id: str
+    """16 hex digits; what names the span, together with `trace_id`."""
+    parent_id: str
+    """The span around it; empty for the outermost."""
+    name: str
+    project: str
+    started_us: int
+    ended_us: int
+    error: str
+    """Class of the exception that ended it; empty where none did."""
+    attributes: bytes
+    """A small JSON object under the payload policy: whole, a SHA-256 (32 bytes), or empty."""
+    key: str = ""
+
+    @property
+    def id(self) -> str:
+        """What names the span among all: `trace_id-span_id`."""
+        return f"{self.trace_id}-{self.span_id}"
+
+
+Record = Opened | Closed | FeedbackGiven | SpanEnded
 """Whatever may stand in the append log."""
 
 

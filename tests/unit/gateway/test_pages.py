@@ -7,7 +7,8 @@ import time
 import msgspec
 import pytest
 
-from trimtab.types import FeedbackGiven, ProviderSpec, new_id
+from rigs.gateway import POLICY
+from trimtab.types import FeedbackGiven, ProviderSpec, SpanEnded, new_id
 
 FAKE = ProviderSpec(name="f", kind="fake", models=("m",))
 
@@ -124,6 +125,10 @@ def test_feedback_is_an_event_in_the_log(make):
     [
         {},
         {"call_id": ""},
+        {"response_id": ""},
+        {"response_id": "x" * 257},
+        {"response_id": "a\nb"},
+        {"response_id": "chatcmpl-1", "call_id": new_id()},
         {"call_id": "x"},
         {"call_id": "0198f3c2-0000-4000-8000-000000000000"},
         {"call_id": "01a20634-0000-7000-8000-00000000000g"},
@@ -151,3 +156,89 @@ def test_feedback_that_is_no_json_is_refused(site, body):
 def test_feedback_of_half_a_megabyte_is_refused(site):
     answer = give(site, call_id=new_id(), comment="x" * 500_000)
     assert answer.status == 413
+
+
+def test_feedback_by_the_providers_response_id(make):
+    site = make(FAKE)
+    response_id = site.chat().json()["id"]
+    answer = give(site, response_id=response_id, score=1)
+    assert answer.status == 200
+    assert answer.json()["response_id"] == response_id
+    [record] = [r for r in site.rig.records() if isinstance(r, FeedbackGiven)]
+    assert (record.call_id, record.response_id, record.score) == ("", response_id, 1.0)
+
+
+# --- spans --------------------------------------------------------------------------------------------------
+
+
+def a_span(**changes):
+    now = time.time_ns() // 1000
+    made = {
+        "trace_id": "a" * 32,
+        "span_id": "b" * 16,
+        "name": "answer",
+        "started_us": now - 5,
+        "ended_us": now,
+    }
+    return {**made, **changes}
+
+
+def send_spans(site, *spans):
+    return site.send("POST", "/v1/spans", msgspec.json.encode({"spans": spans}))
+
+
+def test_spans_are_events_in_the_log(make):
+    site = make(FAKE)
+    answer = send_spans(
+        site,
+        a_span(parent_id="c" * 16, error="ValueError", attributes={"docs": 3, "k": ["é"]}),
+        a_span(span_id="d" * 16),
+    )
+    assert answer.json() == {"object": "spans", "accepted": 2, "rejected": []}
+    first, second = [r for r in site.rig.records() if isinstance(r, SpanEnded)]
+    assert (first.trace_id, first.span_id, first.parent_id) == ("a" * 32, "b" * 16, "c" * 16)
+    assert (first.name, first.error, first.project, first.key) == ("answer", "ValueError", "default", "")
+    assert msgspec.json.decode(first.attributes) == {"docs": 3, "k": ["é"]}
+    assert second.attributes == b""
+    assert metric(site, "trimtab_spans_total") == 2
+
+
+@pytest.mark.parametrize(("payload", "kept"), [("none", 0), ("hash", 32)])
+def test_attributes_are_kept_under_the_payload_policy(make, payload, kept):
+    site = make(FAKE, policy=msgspec.structs.replace(POLICY, payload=payload))
+    send_spans(site, a_span(attributes={"question": "who am I?"}))
+    [record] = [r for r in site.rig.records() if isinstance(r, SpanEnded)]
+    assert len(record.attributes) == kept
+
+
+BAD_SPANS = [
+    {"trace_id": "A" * 32},
+    {"trace_id": "0" * 32},
+    {"span_id": "0" * 16},
+    {"span_id": "b" * 15},
+    {"parent_id": "x"},
+    {"started_us": 5},
+    {"ended_us": 1},
+    {"started_us": 4102444800000000, "ended_us": 4102444800000001},
+    {"attributes": [1]},
+    {"attributes": {"x": "y" * 20000}},
+    {"name": 7},
+    {"unheard": 1},
+]
+
+
+def test_a_bad_span_costs_itself_alone(site):
+    answer = send_spans(site, a_span(), *[a_span(**bad) for bad in BAD_SPANS], 7, a_span())
+    assert answer.status == 200
+    body = answer.json()
+    assert body["accepted"] == 2
+    assert [bad["index"] for bad in body["rejected"]] == list(range(1, len(BAD_SPANS) + 2))
+    assert all(bad["reason"] for bad in body["rejected"])
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"spans": 1}', b'{"spans": [' + b",".join([b"1"] * 1001) + b"]}"]
+)
+def test_what_is_no_list_of_spans_is_refused(site, body):
+    answer = site.send("POST", "/v1/spans", body)
+    assert (answer.status, answer.error["param"]) == (400, "spans")

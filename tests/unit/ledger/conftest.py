@@ -120,6 +120,14 @@ class MemoryStore:
         self.feedback |= {row.id: row for row in new}
         return len(new)
 
+    def find_response(self, response_id: str) -> str | None:
+        if self.failure is not None:
+            raise self.failure
+        found = [
+            c.id for c in self.calls.values() if c.closed and c.closed.provider_response_id == response_id
+        ]
+        return max(found, default=None)
+
     def index_pending(self, limit: int = 1000) -> int:
         if self.index_failure is not None:
             raise self.index_failure

@@ -10,7 +10,7 @@ from trimtab.ledger import LogWriter, Recorder, erasure, erasure_result, request
 from trimtab.ledger.erasure import Eraser
 from trimtab.storage import CallQuery, Erasure
 from trimtab.storage.sqlite import open_call_store
-from trimtab.types import FeedbackGiven, new_id
+from trimtab.types import FeedbackGiven, SpanEnded, new_id
 
 MARKER = b"quagga"
 WHO = Erasure(user="quagga-user")
@@ -160,7 +160,7 @@ def test_feedback_goes_too(tmp_path, folder, calls, writer, opened, closed, mark
         recorder.step()
         result = run_request(recorder, folder)
         assert (result.calls, result.log_records) == (1, 4)
-        assert where(tmp_path) == []
+        assert where(folder.parent) == []
     found = calls.get(kept)
     assert [one.comment for one in found.feedback] == ["stays"]
 
@@ -314,3 +314,76 @@ def test_blank_frames_are_those_of_any_record(folder, calls, opened, closed):
         assert (progress.damaged_bytes, progress.open_calls) == (0, 4)
     writer.close()
     assert Eraser(folder, calls).requests() == []
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def span(trace_id=TRACE, **changes):
+    return msgspec.structs.replace(
+        SpanEnded(trace_id, "b" * 16, "", "quagga", "default", 1, 2, "", b'{"q":"a quagga"}'), **changes
+    )
+
+
+def test_feedback_by_response_id_and_spans_go_with_their_calls(
+    folder, calls, writer, opened, closed, feedback, marked
+):
+    by_response = lambda response_id, comment: msgspec.structs.replace(  # noqa: E731
+        feedback(""), response_id=response_id, comment=comment
+    )
+    with Recorder(folder, calls) as recorder:
+        gone = marked(trace_parent=f"00-{TRACE}-b7ad6b7169203331-01")
+        write(writer, closed, gone, provider_response_id="resp-gone")
+        kept = write(writer, closed, opened(), provider_response_id="resp-kept")
+        for record in (
+            by_response("resp-gone", "about the quagga"),
+            by_response("resp-kept", "about another"),
+            by_response("resp-never", "about nothing"),
+            span(),
+            span("f" * 32, name="other", attributes=b"{}"),
+        ):
+            writer.append(record)
+        recorder.step()
+        result = run_request(recorder, folder)
+        assert (result.calls, result.log_records) == (1, 4)
+        assert where(folder.parent) == []
+    with Recorder(folder, calls) as recorder:
+        assert recorder.drain().error == ""
+    [call] = calls.find(CallQuery())
+    assert call.id == kept
+    assert [given.comment for given in call.feedback] == ["about another"]
+
+
+def test_waiting_feedback_of_whom_is_erased_is_forgotten(folder, calls, writer, opened, closed, feedback):
+    other = opened()
+    given = msgspec.structs.replace(feedback(""), response_id="resp-1", user="quagga-user")
+    with Recorder(folder, calls) as recorder:
+        writer.append(other)
+        writer.append(given)
+        recorder.step()
+        assert run_request(recorder, folder).log_records == 1
+        writer.append(closed(other.id, provider_response_id="resp-1"))
+        recorder.step()
+    assert [call.feedback for call in calls.find(CallQuery())] == [()]
+
+
+def test_erasing_whom_judged_an_open_call_of_another_leaves_that_call(
+    folder, calls, writer, opened, closed, feedback
+):
+    other = opened()
+    with Recorder(folder, calls) as recorder:
+        writer.append(other)
+        writer.append(msgspec.structs.replace(feedback(other.id), user="quagga-user"))
+        recorder.step()
+        run_request(recorder, folder)
+        writer.append(closed(other.id))
+        recorder.step()
+    assert [call.id for call in calls.find(CallQuery())] == [other.id]
+
+
+def test_a_whole_projects_spans_go_too(tmp_path, folder, calls, writer):
+    writer.append(span(project="demo"))
+    with Recorder(folder, calls) as recorder:
+        recorder.step()
+        assert run_request(recorder, folder, Erasure(project="demo"), whole_project=True).log_records == 1
+    assert where(tmp_path) == []

@@ -11,15 +11,17 @@ from sdk_gateway import Gateway, chat, error, mute, reply, reset
 
 import trimtab
 from trimtab.sdk import (
+    Answer,
     ApiError,
     AsyncClient,
     CallTimedOut,
     Client,
+    Embeddings,
     GatewayLost,
     GatewayUnreachable,
     MalformedAnswer,
 )
-from trimtab.types import RetryPolicy, Usage
+from trimtab.types import RetryPolicy, Usage, new_id
 
 FAST = RetryPolicy(attempts=3, backoff_s=0.001)
 
@@ -125,13 +127,32 @@ def test_embeddings_come_in_the_order_of_the_texts():
 
 def test_feedback_and_models():
     rows = {"data": [{"id": "own/a"}, {"id": "openai/b"}, "odd"]}
+    call = new_id()
     with Gateway([reply({"id": "fb-1"}), reply(rows)]) as gateway, client(gateway) as asking:
-        assert asking.feedback("call-1", score=1, comment="good", name="thumbs", user="u7") == "fb-1"
+        assert asking.feedback(call, score=1, comment="good", name="thumbs", user="u7") == "fb-1"
         assert asking.models() == ["own/a", "openai/b"]
         sent, listed = gateway.asked
     assert sent.path == "/v1/feedback"
-    assert sent.json() == {"call_id": "call-1", "score": 1, "comment": "good", "name": "thumbs", "user": "u7"}
+    assert sent.json() == {"call_id": call, "score": 1, "comment": "good", "name": "thumbs", "user": "u7"}
     assert (listed.method, listed.path, listed.body) == ("GET", "/v1/models", b"")
+
+
+def test_feedback_takes_an_answer_or_the_providers_response_id():
+    answer = Answer(text="", call_id="c-1")
+    foreign = Answer(text="", raw={"id": "chatcmpl-1"})
+    with Gateway([reply({"id": "fb-1"})]) as gateway, client(gateway) as asking:
+        for call in (answer, foreign, "chatcmpl-2", Embeddings(vectors=[], call_id="c-2")):
+            asking.feedback(call, score=0)
+        with pytest.raises(ValueError, match="names no call"):
+            asking.feedback(Answer(text=""))
+        sent = [asked.json() for asked in gateway.asked]
+    named = [{k: v for k, v in body.items() if k != "score"} for body in sent]
+    assert named == [
+        {"call_id": "c-1"},
+        {"response_id": "chatcmpl-1"},
+        {"response_id": "chatcmpl-2"},
+        {"call_id": "c-2"},
+    ]
 
 
 @pytest.mark.parametrize(

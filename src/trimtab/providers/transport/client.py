@@ -75,16 +75,19 @@ class Client:
         self._common = "\r\n".join(lines).encode("latin-1", "strict") + b"\r\n"
 
     def request(
-        self, method: str, path: str, body: bytes = b"", *, connect_s: float | None = None
+        self, method: str, path: str, body: bytes = b"", *, connect_s: float | None = None, extra: bytes = b""
     ) -> "Exchange":
-        """Return an exchange to enter: `async with client.request(...) as exchange`."""
+        """Return an exchange to enter: `async with client.request(...) as exchange`.
+
+        `extra` holds headers of this request alone, each with a line break before it; whoever made them checked them.
+        """
         head = self._heads.get((method, path))
         if head is None:
             line = f"{method} {self.origin.path}{path} HTTP/1.1\r\n".encode()
             head = line + self._common + b"Content-Type: application/json\r\nContent-Length: "
             self._heads[method, path] = head
         connect_s = self.options.connect_s if connect_s is None else connect_s
-        return Exchange(self, b"".join((head, b"%d" % len(body), b"\r\n\r\n", body)), connect_s)
+        return Exchange(self, b"".join((head, b"%d" % len(body), extra, b"\r\n\r\n", body)), connect_s)
 
     def reuse(self) -> Connection | None:
         """Return an idle connection, if there is one fresh enough."""

@@ -44,9 +44,15 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
     layout = Layout(Path(options.data_dir))
     store = open_call_store(layout.calls)
     said = ""
+    unplaced = 0
 
     def report(progress: Progress) -> None:
-        nonlocal said
+        nonlocal said, unplaced
+        if progress.unplaced > unplaced:
+            unplaced = progress.unplaced
+            log.warning(
+                "feedback left out, for no call has the response id that it names: %d so far", unplaced
+            )
         if progress.error and progress.error != said:
             log.error("calls wait in the log, none is lost: %s", progress.error)
         elif said and not progress.error:

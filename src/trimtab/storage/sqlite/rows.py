@@ -183,7 +183,9 @@ def from_row(
 
 def feedback_row(given: FeedbackGiven) -> tuple[Any, ...]:
     """Return feedback's values in the order of `FEEDBACK_COLUMNS`."""
-    values = msgspec.structs.astuple(given)
+    values = msgspec.structs.astuple(given)[
+        : len(FEEDBACK_COLUMNS)
+    ]  # by now a response id has become a call id
     return (values[0], id_blob(given.call_id), *values[2:])
 
 
