@@ -8,7 +8,8 @@ ARGS ?=
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile -o faulthandler_timeout=180
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-slow lint types coverage bench peers verify-1 verify-2 errors-page admin-api-page env env-dev clean
+.PHONY: help up test test-slow lint types coverage bench peers verify-1 verify-2 errors-page admin-api-page env \
+  env-dev clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14

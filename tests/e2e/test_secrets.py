@@ -135,7 +135,7 @@ def test_erasing_leaves_nothing_and_projects_go_with_their_calls(house: House, u
     link.close()
     until(lambda: len(house.admin("/api/v1/calls")[1]["calls"]) == 3, "all are stored")
     trimtab(house, "erase", "--user", "alice", code=2)
-    assert "1 calls" in trimtab(house, "erase", "--user", "alice", "--yes")
+    assert "1 calls erased" in trimtab(house, "erase", "--user", "alice", "--yes")
     left = json.dumps(house.admin("/api/v1/calls?payload=1")[1])
     assert "alice" not in left
     assert "bob-x1" in left

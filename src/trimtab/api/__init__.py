@@ -7,7 +7,7 @@ Never opens a store, starts a process or reads a file: it asks the `Control` por
 Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
-from .app import ROUTES, App, Receive, Scope, Send, make_api
+from .app import ROUTES, make_api
 from .nouns import CallRow, call_query, call_row, model_rows
 from .openapi import document
 from .port import (
@@ -26,7 +26,6 @@ from .table import Route
 
 __all__ = [
     "ROUTES",
-    "App",
     "CallRow",
     "Control",
     "Erased",
@@ -36,11 +35,8 @@ __all__ = [
     "ProviderRow",
     "ProviderTest",
     "Published",
-    "Receive",
     "Records",
     "Route",
-    "Scope",
-    "Send",
     "SettingRow",
     "call_query",
     "call_row",

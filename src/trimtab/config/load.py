@@ -180,6 +180,8 @@ class _Resolver:
             payload=document.data.payload,
             on_ledger_failure=document.data.on_ledger_failure,
             durability=document.data.durability,
+            retention_days=document.data.retention_days,
+            disk_gb=document.data.disk_gb,
             deadlines=_deadlines(document.deadlines),
             retry=RetryPolicy(**msgspec.structs.asdict(document.retry)),
             max_request_bytes=document.gateway.max_request_bytes,

@@ -50,6 +50,19 @@ class LogHistogram:
         for bucket, count in other._counts.items():
             counts[bucket] = counts.get(bucket, 0) + count
 
+    def subtract(self, other: "LogHistogram") -> None:
+        """Take all counts of another histogram out of this one, which counted them before.
+
+        Raises:
+            ValueError: this one has less in a bucket; it is left as it was.
+        """
+        left = dict(self._counts)
+        for bucket, count in other._counts.items():
+            left[bucket] = left.get(bucket, 0) - count
+        if any(count < 0 for count in left.values()):
+            raise ValueError("a histogram cannot lose values that it never counted")
+        self._counts = {bucket: count for bucket, count in left.items() if count}
+
     def merge_packed(self, packed: bytes) -> None:
         """Add all counts of a histogram as `pack` gave it; 3 µs, half of what unpacking it first would take.
 
@@ -67,19 +80,6 @@ class LogHistogram:
         counts = self._counts
         for bucket, count in zip(parts[::2], parts[1::2], strict=True):
             counts[bucket] = counts.get(bucket, 0) + count
-
-    def subtract(self, other: "LogHistogram") -> None:
-        """Take all counts of another histogram out of this one, which counted them before.
-
-        Raises:
-            ValueError: this one has less in a bucket; it is left as it was.
-        """
-        left = dict(self._counts)
-        for bucket, count in other._counts.items():
-            left[bucket] = left.get(bucket, 0) - count
-        if any(count < 0 for count in left.values()):
-            raise ValueError("a histogram cannot lose values that it never counted")
-        self._counts = {bucket: count for bucket, count in left.items() if count}
 
     @property
     def count(self) -> int:

@@ -2,9 +2,11 @@
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
+from typing import Any
 
-from trimtab.api import App, Receive, Scope, Send, make_api
+from trimtab.api import make_api
 from trimtab.console import make_console
 from trimtab.serve.control import ControlRoom, Stores
 from trimtab.serve.folder import Layout
@@ -17,6 +19,10 @@ from .life import LifeLine
 from .server import run_async, serve
 
 _END_S = 2.0
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 def run_control(options: ChildOptions, line: LifeLine) -> int:
@@ -34,7 +40,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     with Stores(layout) as stores, ControlRoom(options, layout, stores, seal, token) as control:
         await control.publish_first()
         loopback = is_loopback(options.console.host)
-        app = either(
+        app = _beside(
             make_api(control, token, bound_to_loopback=loopback),
             make_console(control, bound_to_loopback=loopback),
         )
@@ -56,12 +62,12 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     return EXIT_OK
 
 
-def either(api: App, console: App) -> App:
-    """Return one application of both: `/api/` and `/healthz` are for programs, all else is for people."""
+def _beside(api: App, console: App) -> App:
+    """Return one application: the API under its own paths, the console everywhere else."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        for_programs = path.startswith("/api/") or path == "/healthz"
-        await (api if for_programs else console)(scope, receive, send)
+        chosen = api if path.startswith("/api/") or path == "/healthz" else console
+        await chosen(scope, receive, send)
 
     return app
