@@ -43,13 +43,20 @@ FACE: Checks = {
                 ("tests/browser/test_walk.py",),
             ),
             ("every action, by mouse and keyboard", ("tests/browser/test_actions.py",)),
-            ("the same over a running installation", ("tests/e2e/test_console.py",)),
+            ("the same over a running installation", ("tests/browser/test_running.py",)),
         ),
     ),
     "million": Check("pages, search, one call and disk at 1,000,000 calls", "million"),
     "tail": Check(
         "the live tail",
-        tests=(("a call shows at most 1 s after it ended", ("tests/e2e/test_live_tail.py",)),),
+        tests=(
+            (
+                "a call shows at most 1 s after it ended",
+                (
+                    "tests/browser/test_running.py::test_a_call_shows_in_the_live_tail_within_a_second_and_is_erased_for_good",
+                ),
+            ),
+        ),
     ),
     "roles": Check(
         "who may do what",
