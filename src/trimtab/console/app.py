@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -100,8 +101,10 @@ class _Console:
         try:
             check_host(request, bound_to_loopback=self._site.bound_to_loopback)
             token = visit.cookie("session")
-            visit.signed_in = await self._control.people.signed_in(token) if token else None
-            if visit.signed_in is not None:
+            known = await self._control.people.signed_in(token) if token else None
+            if known is not None:
+                address = request.client.host if request.client else ""
+                visit.signed_in = msgspec.structs.replace(known, via="console", address=address)
                 visit.bearer = token
             route = self._route(visit)
             return await (self._stranger if visit.signed_in is None else self._admitted)(visit, route)

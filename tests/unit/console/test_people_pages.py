@@ -134,6 +134,12 @@ def test_a_user_goes_only_when_the_name_was_typed(admin, control):
     assert admin.get("/users/vic").status == 404
 
 
+def test_the_audit_log_says_from_where(admin, control):
+    admin.post("/users/vic/role", {"role": "editor"})
+    entry = control.people.entries[-1]
+    assert (entry.action, entry.actor, entry.address) == ("user.change", "ada", "127.0.0.1")
+
+
 def test_the_first_page_of_users_says_what_to_do(empty):
     empty.app._control.people._users.clear()
     assert "No users yet" in empty.get("/users").words
