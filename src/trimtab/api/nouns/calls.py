@@ -237,7 +237,8 @@ ROUTES = (
     ),
     Route(
         method="GET", path="/api/v1/calls/export", endpoint=export_calls, action="call.export", role="viewer",
-        summary="all matching calls with their words, as the lines that `trimtab import` reads", query=ExportFields, reply=None,
+        summary="all matching calls with their words, as the lines that `trimtab import` reads", reply=None,
+        query=ExportFields,
         extra=("application/x-ndjson",),
     ),
     Route(
