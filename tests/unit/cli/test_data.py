@@ -75,7 +75,7 @@ def test_erase_where_nothing_runs(run, stored, make_call, place):
 def test_erase_asks_what_runs(run, running, monkeypatch):
     asked = []
 
-    def admin(_target, method, path, *, body):
+    def admin(_target, method, path, *, body, timeout_s):
         asked.append((method, path, body))
         return {"calls": 3, "log_records": 4, "backups": []}
 

@@ -149,7 +149,7 @@ async def export_calls(request: Request) -> Response:
 
     async def lines() -> AsyncIterator[bytes]:
         async for page in pages:
-            yield b"".join(call_line(call).rstrip(b"\n") + b"\n" for call in page)
+            yield b"".join(map(call_line, page))
 
     return StreamingResponse(
         lines(), media_type="application/x-ndjson", headers={"cache-control": "no-store"}
@@ -237,9 +237,8 @@ ROUTES = (
     ),
     Route(
         method="GET", path="/api/v1/calls/export", endpoint=export_calls, action="call.export", role="viewer",
-        summary="all matching calls with their words, as the lines that `trimtab import` reads", reply=None,
-        query=ExportFields,
-        extra=("application/x-ndjson",),
+        summary="all matching calls with their words, as the lines that `trimtab import` reads",
+        query=ExportFields, reply=None, extra=("application/x-ndjson",),
     ),
     Route(
         method="POST", path="/api/v1/calls/erase", endpoint=erase_calls, action="call.erase", role="admin",

@@ -65,9 +65,12 @@ async def show(visit: Visit) -> Response:
 async def rows(visit: Visit) -> Response:
     """Return the newest rows for the live tail; nothing, if they are those that the page has."""
     columns = columns_of(visit)
-    found = await rows_of(visit, query_of(visit), words="words" in columns)
+    query = query_of(visit)
+    found = await rows_of(visit, query, words=False)
     if digest(found) == visit.query.get("seen"):
         return Response(status_code=204)
+    if "words" in columns:
+        found = await rows_of(visit, query, words=True)
     return visit.fragment("calls_rows.html", **_table(visit, columns, found, live=True))
 
 

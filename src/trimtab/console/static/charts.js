@@ -60,7 +60,11 @@ function marks(data, paint, note) {
 function kinds(data, paint) {
   const bars = uPlot.paths.bars({ size: [0.72, 40], align: 1 });
   const line = uPlot.paths.linear();
-  const series = (label, colour, more) => ({ label, stroke: colour, width: 1.5, points: { show: false }, ...more });
+  // A line of few values has gaps on both sides of some: only a point shows those.
+  const sparse = data.p50.filter((value) => value != null).length < data.time.length;
+  const series = (label, colour, more) => ({
+    label, stroke: colour, width: 1.5, points: { show: sparse && more.paths === line, size: 4, fill: colour }, ...more,
+  });
   const stacked = data.ok.map((value, at) => value + data.errors[at]);
   return {
     traffic: {
@@ -110,7 +114,7 @@ function draw(place, data, paint) {
     width: place.clientWidth,
     height: place.closest(".full") ? 190 : 170,
     cursor: { sync: { key: "home" }, points: { size: 6 }, drag: { x: false, y: false } },
-    padding: [10, 8, 0, 0],
+    padding: [10, 18, 0, 0],
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), data.zone),
     scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.12 : 1] } },
     series: [

@@ -57,11 +57,19 @@ function startCopy() {
   });
 }
 
+// What polls, rests while nobody looks.
+function startRest() {
+  document.addEventListener("htmx:before:request", (event) => {
+    if (document.hidden && event.target.closest?.("[data-poll]")) event.preventDefault();
+  });
+}
+
 takeToken();
 noteZone();
 startMenu();
 startForms();
 startOnce();
 startCopy();
+startRest();
 startKeys();
 startCharts();
