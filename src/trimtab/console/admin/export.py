@@ -3,10 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
-import msgspec
-
-from trimtab.api import call_row
-from trimtab.storage import CallQuery
+from trimtab.storage import CallQuery, call_line
 from trimtab.types import Call
 
 from .form import Form
@@ -31,9 +28,9 @@ def query_of(form: Form, zone: tzinfo) -> CallQuery:
 
 
 async def lines(pages: AsyncIterator[list[Call]]) -> AsyncIterator[bytes]:
-    """Yield a line of JSON for every call, a page of calls at a time."""
+    """Yield a line for every call, as `trimtab import` reads it, a page of calls at a time."""
     async for calls in pages:
-        yield b"".join(msgspec.json.encode(call_row(call, payload=True)) + b"\n" for call in calls)
+        yield b"".join(call_line(call).rstrip(b"\n") + b"\n" for call in calls)
 
 
 def file_name(now_us: int) -> str:
