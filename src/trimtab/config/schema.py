@@ -31,7 +31,8 @@ class Gateway(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle_timeout_s: Annotated[
         Seconds,
         Meta(
-            description="How long a connection may take for a request's head; idle time before it counts.",
+            description="How long a connection may take for a request's head, idle time before it "
+            "included; how long a body or the taking of a reply may stand still.",
         ),
     ] = 75.0
     drain_s: Annotated[
