@@ -1,9 +1,10 @@
 """The endpoints that make a call: chat completions and embeddings."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
-from trimtab.access import authorize
+from trimtab.access import Caller, authorize
 from trimtab.pipeline import Ask, Core, LiveCall
 from trimtab.types import CallKind, TrimtabError
 from trimtab.types.errors import CallerError, ClientGone
@@ -16,18 +17,8 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 _SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 _NO_CACHE = (b"cache-control", b"no-cache")
 _LONGEST_LABEL = 256
-_WANTED = frozenset(
-    {
-        b"user-agent",
-        b"traceparent",
-        b"x-trimtab-session",
-        b"x-trimtab-user",
-        b"x-trimtab-tags",
-        b"content-length",
-        b"content-encoding",
-    }
-)
-"""Headers that frame the body or are kept with the call."""
+_LABELS = frozenset({b"traceparent", b"x-trimtab-session", b"x-trimtab-user", b"x-trimtab-tags"})
+"""Headers that are kept with the call, beside the user agent."""
 
 
 class Calls:
@@ -43,21 +34,10 @@ class Calls:
         state = core.state
         policy = state.policy
         headers = scope["headers"]
-        caller = authorize(headers, policy, state.ring, bound_to_loopback=self._loopback)
-        wanted = {name: value for name, value in headers if name in _WANTED}
-        body = await read_body(wanted, receive, policy.max_request_bytes)
-        get = wanted.get
-        ask = Ask(
-            kind=kind,
-            body=body,
-            caller=caller,
-            session=_label(get(b"x-trimtab-session")),
-            user=_label(get(b"x-trimtab-user")),
-            tags=_tags(_label(get(b"x-trimtab-tags"))),
-            client=_label(get(b"user-agent")),
-            trace_parent=_label(get(b"traceparent")),
-            gone=_gone(receive),
-        )
+        by_name = dict(headers)
+        caller = authorize(headers, policy, state.ring, bound_to_loopback=self._loopback, by_name=by_name)
+        body = await read_body(by_name, receive, policy.max_request_bytes)
+        ask = _ask(kind, body, caller, by_name, partial(_gone, receive))
         call = core.call(ask)
         try:
             async with call:
@@ -103,12 +83,36 @@ def _headers(call: LiveCall) -> Headers:
     return headers
 
 
-def _gone(receive: Receive) -> Callable[[], Awaitable[None]]:
-    async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+def _ask(
+    kind: CallKind,
+    body: bytes,
+    caller: Caller,
+    by_name: dict[bytes, bytes],
+    gone: Callable[[], Awaitable[None]],
+) -> Ask:
+    """Return the request for a call, with what the headers say of it."""
+    agent = by_name.get(b"user-agent")
+    client = "" if agent is None else _label(agent)
+    if _LABELS.isdisjoint(by_name):
+        return Ask(kind, body, caller, gone, client)
+    get = by_name.get
+    return Ask(
+        kind,
+        body,
+        caller,
+        gone,
+        client,
+        session=_label(get(b"x-trimtab-session")),
+        user=_label(get(b"x-trimtab-user")),
+        tags=_tags(_label(get(b"x-trimtab-tags"))),
+        trace_parent=_label(get(b"traceparent")),
+    )
 
-    return gone
+
+async def _gone(receive: Receive) -> None:
+    """Return once the client has closed its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _tags(text: str) -> tuple[str, ...]:
