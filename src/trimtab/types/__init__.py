@@ -74,7 +74,7 @@ from .events import (
 )
 from .exchange import Completion, Deadlines, Generate, Provider, Reply, ReplyHead, Request
 from .ids import IdSource, id_floor, id_time_us, new_id
-from .money import charge_nusd, format_usd, price_nusd
+from .money import charge_nusd, format_usd, price_nusd, round_nusd
 from .release import Epoch, Project, Release
 from .snapshot import (
     SNAPSHOT_FORMAT,
@@ -178,4 +178,5 @@ __all__ = [
     "id_time_us",
     "new_id",
     "price_nusd",
+    "round_nusd",
 ]
