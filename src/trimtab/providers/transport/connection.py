@@ -1,7 +1,6 @@
 """One HTTP/1.1 connection to a provider: an asyncio protocol around llhttp (through httptools)."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 import httptools
@@ -67,7 +66,7 @@ class Connection(asyncio.BufferedProtocol):
     def _reset(self) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self._body: deque[bytes] = deque()
+        self._body: list[bytes] = []
         self._buffered = 0
         self.received = 0
         """Bytes of the present reply so far, head and framing included."""
@@ -90,14 +89,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Feed the parser; whatever it cannot read ends the connection."""
-        data = bytes(self._read_view[:nbytes])
         if self._complete or self.used == 0:
             # Bytes nobody asked for: the two sides no longer agree where a reply begins.
             self._fail(MalformedReply("the provider sent bytes after the end of its reply"))
             return
-        self.received += len(data)
+        self.received += nbytes
         try:
-            self._parser.feed_data(data)
+            # Not a copy: the parser copies what it hands on, and keeps nothing.
+            self._parser.feed_data(self._read_view[:nbytes])
         except httptools.HttpParserUpgrade:
             self._fail(MalformedReply("the provider tried to switch protocols"))
             return
@@ -198,10 +197,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def take_body(self) -> bytes | None:
         """Return what arrived of the body since the last call; empty at its end, None where one must wait."""
-        if not self._body:
+        body = self._body
+        if not body:
             return b"" if self._complete else None
-        data = self._body.popleft() if len(self._body) == 1 else b"".join(self._body)
-        self._body.clear()
+        data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
         self._buffered = 0
         if self._paused and self._transport is not None:
             self._paused = False
