@@ -47,6 +47,8 @@ _FORWARDED = frozenset(
 _SAME_MACHINE = frozenset({b"same-origin", b"same-site", b"none"})
 """Values of `Sec-Fetch-Site` (W3C Fetch Metadata) that no foreign page can cause."""
 
+_OF_BROWSERS = frozenset({b"origin", b"sec-fetch-site"})
+
 _WATCHED = frozenset(
     {b"host", b"origin", b"sec-fetch-site", b"content-type", b"content-length", b"transfer-encoding"}
 )
@@ -76,7 +78,10 @@ def open_access_problem(
         problem = _name_problem(headers)
         if problem is not None:
             return problem
-    return _host_problem(seen) or _origin_problem(seen) or _body_problem(seen)
+    problem = _host_problem(seen)
+    if problem is None and not _OF_BROWSERS.isdisjoint(seen):
+        problem = _origin_problem(seen)
+    return problem or _body_problem(seen)
 
 
 def _name_problem(headers: Headers) -> CallerError | None:

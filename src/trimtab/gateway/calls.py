@@ -9,7 +9,7 @@ from trimtab.pipeline import Ask, Core, LiveCall
 from trimtab.types import CallKind, TrimtabError
 from trimtab.types.errors import CallerError, ClientGone
 
-from .replies import JSON, Headers, Send, send_bytes, send_error
+from .replies import JSON, Headers, Send, send_error
 from .requests import read_body
 
 Scope = dict[str, Any]
@@ -44,7 +44,10 @@ class Calls:
                 if call.parsed.stream:
                     await _stream(call, send)
                 else:
-                    await send_bytes(send, 200, call.body, [JSON, *_headers(call)])
+                    length = (b"content-length", b"%d" % len(call.body))
+                    headers = _headers(call, JSON, length)
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    await send({"type": "http.response.body", "body": call.body})
         except ClientGone:
             raise
         except TrimtabError as error:
@@ -58,9 +61,7 @@ class Calls:
 async def _stream(call: LiveCall, send: Send) -> None:
     call.streaming = True
     try:
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [_SSE, _NO_CACHE, *_headers(call)]}
-        )
+        await send({"type": "http.response.start", "status": 200, "headers": _headers(call, _SSE, _NO_CACHE)})
         async for data in call.chunks():
             await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -68,10 +69,11 @@ async def _stream(call: LiveCall, send: Send) -> None:
         raise ClientGone("the client closed its connection before the answer was complete") from error
 
 
-def _headers(call: LiveCall) -> Headers:
-    """Return what a reply says of its call, and the provider's rate limits."""
+def _headers(call: LiveCall, *first: tuple[bytes, bytes]) -> Headers:
+    """Return a reply's headers: `first`, what is to be said of the call, and the provider's rate limits."""
     outcome = call.outcome
     headers = [
+        *first,
         (b"x-trimtab-call-id", call.call_id.encode()),
         call.plan.header,
         (b"x-trimtab-model", outcome.model.encode("latin-1", "replace")),

@@ -32,7 +32,7 @@ from .ask import Parsed
 from .record import Outcome
 from .stages import Tally
 from .state import ModelPlan, Plan, Target
-from .watch import Watch
+from .watch import Sweeper, Watch
 
 if TYPE_CHECKING:
     from .core import Core
@@ -68,13 +68,15 @@ class Attempts:
         "target",
     )
 
-    def __init__(self, core: "Core", plan: Plan, parsed: Parsed, watch: Watch, outcome: Outcome) -> None:
+    def __init__(
+        self, core: "Core", plan: Plan, parsed: Parsed, outcome: Outcome, sweeper: Sweeper, watch: Watch
+    ) -> None:
         self._plan = plan
         self._parsed = parsed
         self._watch = watch
         self._retry = core.state.policy.retry
         self._counts = core.counts
-        self._loop = core.sweeper().loop
+        self._loop = sweeper.loop
         self._now = core.clock.monotonic  # the loop's own time is rounded to milliseconds
         self._busy: Target | None = None
         self._progress: Callable[[], int] | None = None

@@ -86,8 +86,9 @@ class LiveCall:
         self.call_id = core.ids.next()
         sticky = parsed.user or ask.session or self.call_id
         self.plan = plan = self.state.resolve(parsed.model, sticky)
-        for name, value in plan.defaults.items():
-            parsed.fields.setdefault(name, value)
+        if plan.defaults:
+            for name, value in plan.defaults.items():
+                parsed.fields.setdefault(name, value)
         at = core.clock.monotonic()
         self.opened = opened = self._opening()
         if not core.recorder.write_now(opened, "unrecorded_opened"):
@@ -95,7 +96,7 @@ class LiveCall:
         core.counts.add_named("opened")
         follow = self._start_following if ask.gone is not None else None
         self._watch = watch = Watch(loop, policy.deadlines.total_s, follow)
-        self._attempts = attempts = Attempts(core, plan, parsed, watch, self.outcome)
+        self._attempts = attempts = Attempts(core, plan, parsed, self.outcome, sweeper, watch)
         sweeper.add(watch)
         try:
             await attempts.run(ask.kind, self.call_id, at)

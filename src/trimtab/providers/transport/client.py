@@ -135,7 +135,8 @@ class Client:
             connection.idle_since = connection.loop.time()
             connection.on_idle_lost = self._lost
             self._idle.append(connection)
-            self._let_one_in()
+            if self._waiting:
+                self._let_one_in()
         else:
             self._forget(connection)
 
@@ -263,7 +264,8 @@ class Exchange:
     @property
     def complete(self) -> bool:
         """Whether the reply has arrived whole; then the next `take` returns all that is left of its body."""
-        return self._live().complete
+        connection = self._connection
+        return connection is not None and connection.complete
 
     def received(self) -> int:
         """Return how many bytes of the reply have arrived, head and framing included."""
