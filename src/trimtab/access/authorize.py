@@ -2,7 +2,7 @@
 
 import msgspec
 
-from trimtab.types import PayloadPolicy, Policy, Unauthenticated
+from trimtab.types import KeySpec, PayloadPolicy, Policy, Unauthenticated
 
 from .keys import KEY_PREFIX, KeyRing, bearer
 from .open import open_access_problem
@@ -22,7 +22,12 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 def authorize(
-    headers: list[tuple[bytes, bytes]], policy: Policy, ring: KeyRing, *, bound_to_loopback: bool
+    headers: list[tuple[bytes, bytes]],
+    policy: Policy,
+    ring: KeyRing,
+    *,
+    bound_to_loopback: bool,
+    by_name: dict[bytes, bytes] | None = None,
 ) -> Caller:
     """Return the caller of a request.
 
@@ -34,30 +39,39 @@ def authorize(
         policy: `open_access` and `payload` are read.
         ring: the valid keys.
         bound_to_loopback: whether the server listens on loopback addresses only.
+        by_name: `dict(headers)`, where the caller has made it already.
 
     Raises:
         Unauthenticated: no key where one is needed, or an unknown one.
         Forbidden: open access, but a foreign web page or host name is behind the request.
         WrongMediaType: open access, and a body that is not declared as JSON.
     """
-    for name, value in headers:
-        if name in _CREDENTIALS:
-            credential = bearer(value)
-            if credential.startswith(_PREFIX):
-                key = ring.find(credential)
-                if key is None:
-                    raise Unauthenticated(
-                        "this key is not known: it was revoked, or belongs to another installation; "
-                        "make one with `trimtab keys create`",
-                        param="authorization",
-                    )
-                return Caller(key.id, key.project, key.payload or policy.payload)
+    if by_name is None:
+        by_name = dict(headers)
+    if not _CREDENTIALS.isdisjoint(by_name):
+        for name, value in headers:
+            if name in _CREDENTIALS and _PREFIX in value:
+                credential = bearer(value)
+                if credential.startswith(_PREFIX):
+                    key = _known(credential, ring)
+                    return Caller(key.id, key.project, key.payload or policy.payload)
     if not policy.open_access:
         raise Unauthenticated(
             "a key is needed: send `Authorization: Bearer tt-...` (make one with `trimtab keys create`)",
             param="authorization",
         )
-    problem = open_access_problem(headers, bound_to_loopback=bound_to_loopback)
+    problem = open_access_problem(headers, bound_to_loopback=bound_to_loopback, by_name=by_name)
     if problem is not None:
         raise problem
     return Caller("", "default", policy.payload)
+
+
+def _known(credential: bytes, ring: KeyRing) -> KeySpec:
+    key = ring.find(credential)
+    if key is None:
+        raise Unauthenticated(
+            "this key is not known: it was revoked, or belongs to another installation; "
+            "make one with `trimtab keys create`",
+            param="authorization",
+        )
+    return key

@@ -47,22 +47,45 @@ _FORWARDED = frozenset(
 _SAME_MACHINE = frozenset({b"same-origin", b"same-site", b"none"})
 """Values of `Sec-Fetch-Site` (W3C Fetch Metadata) that no foreign page can cause."""
 
+_OF_BROWSERS = frozenset({b"origin", b"sec-fetch-site"})
+
 _WATCHED = frozenset(
     {b"host", b"origin", b"sec-fetch-site", b"content-type", b"content-length", b"transfer-encoding"}
 )
 
 
-def open_access_problem(headers: Headers, *, bound_to_loopback: bool) -> CallerError | None:
+def open_access_problem(
+    headers: Headers, *, bound_to_loopback: bool, by_name: dict[bytes, bytes] | None = None
+) -> CallerError | None:
     """Return why this request may not come in without a key, or None where it may.
 
-    Pure, and one pass over the headers: about 3 µs. The error's status fits the reason: 401 where a key would
-    do, 403 where a foreign page or name is behind it, 415 where the body is not declared as JSON.
+    Pure: about 1 µs. The error's status fits the reason: 401 where a key would do, 403 where a foreign page or
+    name is behind it, 415 where the body is not declared as JSON.
+
+    Args:
+        headers: the request's, in order.
+        bound_to_loopback: whether the server listens on loopback addresses only.
+        by_name: `dict(headers)`, where the caller has made it already.
     """
     if not bound_to_loopback:
         return Unauthenticated(
             f"a key is needed: this gateway listens beyond the loopback interface; {_SEND_KEY}",
             param="authorization",
         )
+    seen = dict(headers) if by_name is None else by_name
+    # Most requests name each header once, and none that a proxy adds: so much is seen without a loop of ours.
+    if len(seen) < len(headers) or not _FORWARDED.isdisjoint(seen) or b"x-forwarded" in b"\n".join(seen):
+        problem = _name_problem(headers)
+        if problem is not None:
+            return problem
+    problem = _host_problem(seen)
+    if problem is None and not _OF_BROWSERS.isdisjoint(seen):
+        problem = _origin_problem(seen)
+    return problem or _body_problem(seen)
+
+
+def _name_problem(headers: Headers) -> CallerError | None:
+    """Look at every header's name: none may come of a proxy, and none that we go by may say two things."""
     seen: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in _FORWARDED or name.startswith(b"x-forwarded"):
@@ -74,7 +97,7 @@ def open_access_problem(headers: Headers, *, bound_to_loopback: bool) -> CallerE
             if name in seen and (name == b"host" or seen[name] != value):
                 return Forbidden(f"the header {_show(name)} occurs twice; send it once, or send a key")
             seen[name] = value
-    return _host_problem(seen) or _origin_problem(seen) or _body_problem(seen)
+    return None
 
 
 def _host_problem(seen: dict[bytes, bytes]) -> CallerError | None:
@@ -103,7 +126,7 @@ def _body_problem(seen: dict[bytes, bytes]) -> CallerError | None:
     if b"transfer-encoding" not in seen and seen.get(b"content-length", b"0") == b"0":
         return None
     kind = seen.get(b"content-type", b"")
-    if _JSON.fullmatch(kind):
+    if kind == b"application/json" or _JSON.fullmatch(kind):
         return None
     return WrongMediaType(
         f"the body's Content-Type is {_show(kind)}; without a key it must be application/json",

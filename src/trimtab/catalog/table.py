@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from trimtab.types import Usage, charge_nusd, price_nusd
+from trimtab.types import Usage, price_nusd, round_nusd
 
 from .format import CatalogFile, ModelEntry, PriceEntry, PriceParts, Profile, day_us, decode
 from .overlay import family, lay_over, resolve_like
@@ -42,7 +42,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if price.long is not None and usage.input_tokens > price.long_over_tokens:
             price = price.long
-        return charge_nusd(_parts(usage, price))
+        return round_nusd(_total(usage, price))
 
 
 class Cost(NamedTuple):
@@ -153,32 +153,33 @@ class Catalog:
         return timeline
 
 
-def _parts(usage: Usage, price: Price) -> list[tuple[int, int]]:
-    """Split a usage into disjoint (tokens, price) parts; counts below zero count as zero.
+def _total(usage: Usage, price: Price) -> int:
+    """Add a usage up in its disjoint parts, in nano-USD for a million tokens; counts below zero count as zero.
 
     A provider whose parts exceed their total is billed by the parts: never less than what it listed.
     """
-    rest_in, rest_out = usage.input_tokens, usage.output_tokens
-    parts = []
+    rest_in, rest_out, total = usage.input_tokens, usage.output_tokens, 0
     # Few calls have nested parts: each test is cheaper than a multiplication by zero.
     if (n := usage.cached_tokens) > 0:
-        parts.append((n, price.cached))
+        total += n * price.cached
         rest_in -= n
     if (n := usage.cache_write_tokens) > 0:
-        parts.append((n, price.cache_write))
+        total += n * price.cache_write
         rest_in -= n
     if (n := usage.audio_input_tokens) > 0:
-        parts.append((n, price.audio_input))
+        total += n * price.audio_input
         rest_in -= n
     if (n := usage.reasoning_tokens) > 0:
-        parts.append((n, price.reasoning))
+        total += n * price.reasoning
         rest_out -= n
     if (n := usage.audio_output_tokens) > 0:
-        parts.append((n, price.audio_output))
+        total += n * price.audio_output
         rest_out -= n
-    parts.append((rest_in if rest_in > 0 else 0, price.input))
-    parts.append((rest_out if rest_out > 0 else 0, price.output))
-    return parts
+    if rest_in > 0:
+        total += rest_in * price.input
+    if rest_out > 0:
+        total += rest_out * price.output
+    return total
 
 
 def _timeline(entry: ModelEntry) -> _Timeline:

@@ -1,14 +1,15 @@
 """The endpoints that make a call: chat completions and embeddings."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
-from trimtab.access import authorize
+from trimtab.access import Caller, authorize
 from trimtab.pipeline import Ask, Core, LiveCall
 from trimtab.types import CallKind, TrimtabError
 from trimtab.types.errors import CallerError, ClientGone
 
-from .replies import JSON, Headers, Send, send_bytes, send_error
+from .replies import JSON, Headers, Send, send_error
 from .requests import read_body
 
 Scope = dict[str, Any]
@@ -16,18 +17,8 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 _SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 _NO_CACHE = (b"cache-control", b"no-cache")
 _LONGEST_LABEL = 256
-_WANTED = frozenset(
-    {
-        b"user-agent",
-        b"traceparent",
-        b"x-trimtab-session",
-        b"x-trimtab-user",
-        b"x-trimtab-tags",
-        b"content-length",
-        b"content-encoding",
-    }
-)
-"""Headers that frame the body or are kept with the call."""
+_LABELS = frozenset({b"traceparent", b"x-trimtab-session", b"x-trimtab-user", b"x-trimtab-tags"})
+"""Headers that are kept with the call, beside the user agent."""
 
 
 class Calls:
@@ -43,28 +34,20 @@ class Calls:
         state = core.state
         policy = state.policy
         headers = scope["headers"]
-        caller = authorize(headers, policy, state.ring, bound_to_loopback=self._loopback)
-        wanted = {name: value for name, value in headers if name in _WANTED}
-        body = await read_body(wanted, receive, policy.max_request_bytes)
-        get = wanted.get
-        ask = Ask(
-            kind=kind,
-            body=body,
-            caller=caller,
-            session=_label(get(b"x-trimtab-session")),
-            user=_label(get(b"x-trimtab-user")),
-            tags=_tags(_label(get(b"x-trimtab-tags"))),
-            client=_label(get(b"user-agent")),
-            trace_parent=_label(get(b"traceparent")),
-            gone=_gone(receive),
-        )
+        by_name = dict(headers)
+        caller = authorize(headers, policy, state.ring, bound_to_loopback=self._loopback, by_name=by_name)
+        body = await read_body(by_name, receive, policy.max_request_bytes)
+        ask = _ask(kind, body, caller, by_name, partial(_gone, receive))
         call = core.call(ask)
         try:
             async with call:
                 if call.parsed.stream:
                     await _stream(call, send)
                 else:
-                    await send_bytes(send, 200, call.body, [JSON, *_headers(call)])
+                    length = (b"content-length", b"%d" % len(call.body))
+                    headers = _headers(call, JSON, length)
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    await send({"type": "http.response.body", "body": call.body})
         except ClientGone:
             raise
         except TrimtabError as error:
@@ -78,9 +61,7 @@ class Calls:
 async def _stream(call: LiveCall, send: Send) -> None:
     call.streaming = True
     try:
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [_SSE, _NO_CACHE, *_headers(call)]}
-        )
+        await send({"type": "http.response.start", "status": 200, "headers": _headers(call, _SSE, _NO_CACHE)})
         async for data in call.chunks():
             await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -88,10 +69,11 @@ async def _stream(call: LiveCall, send: Send) -> None:
         raise ClientGone("the client closed its connection before the answer was complete") from error
 
 
-def _headers(call: LiveCall) -> Headers:
-    """Return what a reply says of its call, and the provider's rate limits."""
+def _headers(call: LiveCall, *first: tuple[bytes, bytes]) -> Headers:
+    """Return a reply's headers: `first`, what is to be said of the call, and the provider's rate limits."""
     outcome = call.outcome
     headers = [
+        *first,
         (b"x-trimtab-call-id", call.call_id.encode()),
         call.plan.header,
         (b"x-trimtab-model", outcome.model.encode("latin-1", "replace")),
@@ -105,12 +87,36 @@ def _headers(call: LiveCall) -> Headers:
     return headers
 
 
-def _gone(receive: Receive) -> Callable[[], Awaitable[None]]:
-    async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+def _ask(
+    kind: CallKind,
+    body: bytes,
+    caller: Caller,
+    by_name: dict[bytes, bytes],
+    gone: Callable[[], Awaitable[None]],
+) -> Ask:
+    """Return the request for a call, with what the headers say of it."""
+    agent = by_name.get(b"user-agent")
+    client = "" if agent is None else _label(agent)
+    if _LABELS.isdisjoint(by_name):
+        return Ask(kind, body, caller, gone, client)
+    get = by_name.get
+    return Ask(
+        kind,
+        body,
+        caller,
+        gone,
+        client,
+        session=_label(get(b"x-trimtab-session")),
+        user=_label(get(b"x-trimtab-user")),
+        tags=_tags(_label(get(b"x-trimtab-tags"))),
+        trace_parent=_label(get(b"traceparent")),
+    )
 
-    return gone
+
+async def _gone(receive: Receive) -> None:
+    """Return once the client has closed its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _tags(text: str) -> tuple[str, ...]:

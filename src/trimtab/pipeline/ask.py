@@ -14,6 +14,7 @@ _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 _flag = msgspec.json.Decoder(bool).decode
 _object = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
 _NULL = msgspec.Raw(b"null")
 _TRUE = msgspec.Raw(b'{"include_usage":true}')
@@ -25,26 +26,27 @@ _NOT_PARAMETERS = frozenset(
 )
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Ask(msgspec.Struct, frozen=True):
     """One request for a call, free of HTTP."""
 
     kind: CallKind
     body: bytes
     """The JSON object as received."""
     caller: Caller
+    gone: Callable[[], Awaitable[None]] | None = None
+    """Returns once the client has gone; None where nobody can tell."""
+    client: str = ""
+    """The caller's User-Agent."""
     purpose: Purpose = "live"
     session: str = ""
     user: str = ""
     tags: tuple[str, ...] = ()
-    client: str = ""
     trace_parent: str = ""
     parent_call: str = ""
     replay_of: str = ""
-    gone: Callable[[], Awaitable[None]] | None = None
-    """Returns once the client has gone; None where nobody can tell."""
 
 
-class Parsed(msgspec.Struct, kw_only=True):
+class Parsed(msgspec.Struct):
     """The request's fields, undecoded, and the few that steer the call."""
 
     fields: dict[str, msgspec.Raw]
@@ -85,14 +87,7 @@ def parse(ask: Ask, params_hash: "ParamsHash") -> Parsed:
         user = _field(fields, "user", _text, "a text") or ""
     if not user and "safety_identifier" in fields:
         user = _field(fields, "safety_identifier", _text, "a text") or ""
-    return Parsed(
-        fields=fields,
-        model=model,
-        stream=stream,
-        wants_usage=wants_usage,
-        user=user[:_LONGEST_NAME],
-        params_hash=params_hash.of(fields),
-    )
+    return Parsed(fields, model, stream, wants_usage, user[:_LONGEST_NAME], params_hash.of(fields))
 
 
 def _field(
@@ -132,13 +127,13 @@ class ParamsHash:
 
     def of(self, fields: dict[str, msgspec.Raw]) -> str:
         """Return 16 hex digits (BLAKE2b), or nothing where there are no parameters."""
-        parts = [b"%b:%b" % (key.encode(), raw) for key, raw in fields.items() if key not in _NOT_PARAMETERS]
-        if not parts:
+        parameters = {key: raw for key, raw in fields.items() if key not in _NOT_PARAMETERS}
+        if not parameters:
             return ""
-        written = b"\n".join(parts)
+        written = _encode(parameters)
         found = self._seen.get(written)
         if found is None:
-            parts.sort()
+            parts = sorted(b"%b:%b" % (key.encode(), raw) for key, raw in parameters.items())
             found = hashlib.blake2b(b"\n".join(parts), digest_size=8).hexdigest()
             if len(written) <= _PARAMS_KEPT_BYTES:
                 if len(self._seen) >= _PARAMS_KEPT:

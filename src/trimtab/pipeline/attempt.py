@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ from .ask import Parsed
 from .record import Outcome
 from .stages import Tally
 from .state import ModelPlan, Plan, Target
-from .watch import Watch
+from .watch import Sweeper, Watch
 
 if TYPE_CHECKING:
     from .core import Core
@@ -55,6 +55,7 @@ class Attempts:
         "_now",
         "_parsed",
         "_plan",
+        "_progress",
         "_reply",
         "_retry",
         "_watch",
@@ -67,25 +68,27 @@ class Attempts:
         "target",
     )
 
-    def __init__(self, core: "Core", plan: Plan, parsed: Parsed, watch: Watch, outcome: Outcome) -> None:
+    def __init__(
+        self, core: "Core", plan: Plan, parsed: Parsed, outcome: Outcome, sweeper: Sweeper, watch: Watch
+    ) -> None:
         self._plan = plan
         self._parsed = parsed
         self._watch = watch
         self._retry = core.state.policy.retry
         self._counts = core.counts
-        self._loop = core.sweeper().loop
-        self._at = 0.0
+        self._loop = sweeper.loop
         self._now = core.clock.monotonic  # the loop's own time is rounded to milliseconds
         self._busy: Target | None = None
-        self._call_id = ""
-        self._kind: CallKind = "chat"
+        self._progress: Callable[[], int] | None = None
+        """How many bytes of the open reply have arrived, where its provider tells."""
         self._reply: AbstractAsyncContextManager[Reply] | None = None
         self.completion: Completion | None = None
         self.frames: AsyncIterator[Frame] | None = None
-        self.held: list[Frame] = []
+        self.held: Sequence[Frame] = ()
         self.outcome = outcome
         self.reply_headers: tuple[tuple[str, str], ...] = ()
-        self.tally = Tally()
+        self.tally: Tally | None = None
+        """A stream's sums so far."""
         self.target: Target | None = None
 
     async def run(self, kind: CallKind, call_id: str, at: float) -> None:
@@ -112,7 +115,8 @@ class Attempts:
         else:
             position = 0
             target.worked()
-        self.outcome.degraded = self._degraded(position)
+        if position or self._plan.substituted:
+            self.outcome.degraded = self._degraded()
 
     async def _recover(self, error: ProviderError, target: Target, loop: asyncio.AbstractEventLoop) -> int:
         """Go on after the first attempt failed; return the position of the model that answered."""
@@ -141,8 +145,9 @@ class Attempts:
         Raises:
             StreamError: the provider reported an error in it.
         """
-        ended = False
-        add = self.tally.add
+        ended, tally = False, self.tally
+        assert tally is not None, "a stream has its tally"
+        add = tally.add
         for event in frame.events:
             kind = type(event)
             if kind is Done:
@@ -153,10 +158,11 @@ class Attempts:
                 add(event)
         return ended
 
-    def idle(self) -> tuple[float, Callable[[], TrimtabError]]:
-        """Return the open reply's idle deadline in seconds, and the error it ends in."""
-        assert self.target is not None, "there is an attempt"
-        return self.target.deadlines.idle_s, self._idle
+    def await_pieces(self) -> None:
+        """Put the open reply's idle deadline in force; `Watch.steps` and its bytes put it off."""
+        target = self.target
+        assert target is not None, "there is an attempt"
+        self._watch.arm(target.deadlines.idle_s, self._idle, self._loop.time(), self._progress)
 
     async def drop(self) -> None:
         """Close the open reply: its connection is pooled if it was read whole, else its socket is closed."""
@@ -232,27 +238,19 @@ class Attempts:
         outcome.model = target.label
         outcome.provider = target.provider.name
         parsed.fields["model"] = target.model_json
-        request = Request(
-            kind=self._kind,
-            model=target.name,
-            body=parsed.fields,
-            stream=parsed.stream,
-            deadlines=limits,
-            call_id=self._call_id,
-        )
-        watch.follow(None)
+        request = Request(self._kind, target.name, parsed.fields, parsed.stream, limits, self._call_id)
         watch.arm(limits.first_byte_s, self._first_byte, loop.time())
         try:
             self._reply = context = target.provider.open(request)
             reply = await context.__aenter__()
             outcome.request_id = reply.head.request_id
             self.reply_headers = reply.head.headers
-            watch.follow(getattr(reply, "received", None))
-            watch.arm(limits.idle_s, self._idle, loop.time())
+            self._progress = progress = getattr(reply, "received", None)
+            watch.arm(limits.idle_s, self._idle, loop.time(), progress)
             if parsed.stream:
                 await self._prime(reply)
             else:
-                self._take(await reply.completion(), loop)
+                self._take(await reply.completion())
                 await self.drop()
         except BaseException as error:  # whatever ends an attempt, its socket is closed before it goes on
             await self.drop()
@@ -279,7 +277,7 @@ class Attempts:
         limit = target.deadlines.idle_s
         return IdleTimeout(f"{target.label} paused for longer than its idle deadline of {limit:g} s")
 
-    def _take(self, completion: Completion, loop: asyncio.AbstractEventLoop) -> None:
+    def _take(self, completion: Completion) -> None:
         outcome = self.outcome
         self.completion = completion
         outcome.response = completion.body
@@ -305,11 +303,10 @@ class Attempts:
                 return
         raise StreamCut("the provider's stream ended before its first content")
 
-    def _degraded(self, position: int) -> bool:
-        """Tell whether a stand-in of lesser quality answered: `degraded_mode` is a fact of its provider."""
+    def _degraded(self) -> bool:
+        """Tell whether the stand-in that answered is of lesser quality: `degraded_mode` is a fact of its provider."""
         target = self.target
-        stands_in = position > 0 or self._plan.substituted
-        return stands_in and bool(target and getattr(target.provider, "degraded_mode", False))
+        return target is not None and bool(getattr(target.provider, "degraded_mode", False))
 
 
 class Tries:

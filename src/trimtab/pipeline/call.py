@@ -32,6 +32,7 @@ class LiveCall:
         "_closed",
         "_core",
         "_follower",
+        "_keep",
         "_watch",
         "ask",
         "body",
@@ -59,6 +60,7 @@ class LiveCall:
         self._attempts: Attempts | None = None
         self._closed = False
         self._follower: asyncio.Task[None] | None = None
+        self._keep = core.keep(ask.caller.payload)
         self._watch: Watch | None = None
 
     @property
@@ -84,8 +86,9 @@ class LiveCall:
         self.call_id = core.ids.next()
         sticky = parsed.user or ask.session or self.call_id
         self.plan = plan = self.state.resolve(parsed.model, sticky)
-        for name, value in plan.defaults.items():
-            parsed.fields.setdefault(name, value)
+        if plan.defaults:
+            for name, value in plan.defaults.items():
+                parsed.fields.setdefault(name, value)
         at = core.clock.monotonic()
         self.opened = opened = self._opening()
         if not core.recorder.write_now(opened, "unrecorded_opened"):
@@ -93,7 +96,7 @@ class LiveCall:
         core.counts.add_named("opened")
         follow = self._start_following if ask.gone is not None else None
         self._watch = watch = Watch(loop, policy.deadlines.total_s, follow)
-        self._attempts = attempts = Attempts(core, plan, parsed, watch, self.outcome)
+        self._attempts = attempts = Attempts(core, plan, parsed, self.outcome, sweeper, watch)
         sweeper.add(watch)
         try:
             await attempts.run(ask.kind, self.call_id, at)
@@ -112,7 +115,7 @@ class LiveCall:
         """Stop what still runs; an unfinished stream is recorded as cancelled."""
         if not self._closed:
             await self._fail(error if error is not None else ClientGone(_GONE))
-        else:
+        elif self._follower is not None or (self._attempts is not None and self._attempts.open):
             await self._let_go()
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -122,69 +125,63 @@ class LiveCall:
             ProviderError: the stream broke; an error event was yielded first, and no end marker follows.
             ClientGone: the client went away.
         """
-        try:
-            async for data in self._content():
-                if data:
-                    yield data
-            if (closed := self._close()) is not None:
-                await self._core.recorder.write(closed, "unrecorded_closed")
-        except Exception as error:  # a fault of our own ends a stream as explicitly as a provider's
-            await self._fail(error)
-            ours = _as_ours(error)
-            if not isinstance(ours, ClientGone):
-                yield error_event(ours.message, ours.code, ours.kind)
-            raise ours from error
-        except BaseException as error:  # whatever ends a call is recorded, a cancellation too
-            await self._fail(error)
-            raise
-        yield DONE
-
-    async def _content(self) -> AsyncIterator[bytes]:
-        """Yield everything up to the provider's end marker."""
         attempts, watch = self._attempts, self._watch
         assert attempts is not None, "enter the call first"
         assert watch is not None, "enter the call first"
-        held, attempts.held = attempts.held, []
+        # One generator, not one a concern: each would be entered and left once more for every piece.
+        try:
+            lane, first, ended = self._held(attempts)
+            if first:
+                yield first
+            if not ended:
+                assert attempts.frames is not None, "the attempt left its frames"
+                attempts.await_pieces()
+                async for frame in attempts.frames:
+                    ended = attempts.note(frame)
+                    data = lane.encode(frame).removesuffix(DONE) if ended else lane.encode(frame)
+                    if data:
+                        watch.paused = True  # a slow reader's time is not the provider's
+                        yield data
+                        watch.paused = False
+                    watch.steps += 1
+                    if ended:
+                        break
+                else:
+                    raise StreamCut("the provider's stream ended without its end marker")  # noqa: TRY301 - recorded below
+            if (closed := self._close()) is not None:
+                await self._core.recorder.write(closed, "unrecorded_closed")
+        except BaseException as error:  # whatever ends a call is recorded, a cancellation too
+            cause = watch.cause() if isinstance(error, asyncio.CancelledError) else None
+            await self._fail(cause or error)
+            if cause is None and not isinstance(error, Exception):
+                raise
+            ours = _as_ours(cause or error)  # a fault of our own ends a stream as explicitly as a provider's
+            if not isinstance(ours, ClientGone):
+                yield error_event(ours.message, ours.code, ours.kind)
+            raise ours from error
+        yield DONE
+
+    def _held(self, attempts: Attempts) -> tuple[RawLane | TypedLane, bytes, bool]:
+        """Return the stream's lane, what it makes of the frames up to the first content, and whether that is all."""
+        held, attempts.held = attempts.held, ()
         lane = (RawLane if held[-1].raw else TypedLane)(wants_usage=self.parsed.wants_usage)
         first = b"".join([lane.encode(frame) for frame in held])
         if _is_done(held[-1]):
-            yield first.removesuffix(DONE)
-            return
-        yield first
-        frames = attempts.frames
-        assert frames is not None, "the attempt left its frames"
-        idle_s, error = attempts.idle()
-        time = self._core.sweeper().loop.time
-        watch.arm(idle_s, error, time())
-        try:
-            async for frame in frames:
-                ended = attempts.note(frame)
-                data = lane.encode(frame)
-                if ended:
-                    yield data.removesuffix(DONE)
-                    return
-                if data:
-                    watch.disarm()  # a slow reader's time is not the provider's
-                    yield data
-                watch.arm(idle_s, error, time())
-        except asyncio.CancelledError:
-            watch.raise_for()
-            raise
-        raise StreamCut("the provider's stream ended without its end marker")
+            return lane, first.removesuffix(DONE), True
+        return lane, first, False
 
     # --- records --------------------------------------------------------------------------------------------
 
     def _opening(self) -> Opened:
-        core = self._core
-        keep = core.keep(self.ask.caller.payload)
-        return opened_record(self.call_id, core.clock.now_us(), self.ask, self.parsed, self.plan, keep)
+        now_us = self._core.clock.now_us()
+        return opened_record(self.call_id, now_us, self.ask, self.parsed, self.plan, self._keep)
 
     def _settle(self) -> None:
         """Take into the outcome what the stream's tally knows."""
-        attempts = self._attempts
-        if attempts is None or not self.parsed.stream:
+        attempts, outcome = self._attempts, self.outcome
+        tally = attempts.tally if attempts is not None else None
+        if tally is None:
             return
-        tally, outcome = attempts.tally, self.outcome
         started = tally.started
         if started is not None:
             outcome.response_id = started.response_id
@@ -198,11 +195,11 @@ class LiveCall:
             outcome.response = tally.completion()
 
     def _closing(self) -> Closed:
-        core, opened = self._core, self.opened
+        opened, now_us = self.opened, self._core.clock.now_us()
         assert opened is not None, "an unopened call is never closed"
-        self._settle()
-        keep = core.keep(self.ask.caller.payload)
-        return closed_record(opened, self.outcome, core.clock.now_us(), self.state.catalog, self.ask, keep)
+        if self.parsed.stream:
+            self._settle()
+        return closed_record(opened, self.outcome, now_us, self.state.catalog, self.ask, self._keep)
 
     def _close(self) -> Closed | None:
         """Record a good end; return the record where its writing must be awaited.
@@ -213,14 +210,11 @@ class LiveCall:
         if self._watch is not None:
             self._core.sweeper().remove(self._watch)
         closed = self._closing()
+        assert self.opened is not None, "it has an end"
         self._closed = True
         written = self._core.recorder.write_now(closed, "unrecorded_closed")
-        self._count(closed)
-        return None if written else closed
-
-    def _count(self, closed: Closed) -> None:
-        assert self.opened is not None, "an unopened call is never counted"
         self._core.count(closed, self.opened)
+        return None if written else closed
 
     async def _fail(self, error: BaseException) -> None:
         """Record a bad end, once, and let the provider go."""
@@ -237,8 +231,9 @@ class LiveCall:
                 if self.ask.caller.payload != "full":
                     outcome.error_message = ""  # it may quote what the provider answered
                 closed = self._closing()
+                assert self.opened is not None, "it has an end"
                 self._core.recorder.write_at_once(closed, "unrecorded_closed")
-                self._count(closed)
+                self._core.count(closed, self.opened)
         finally:
             await self._let_go()
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from trimtab.catalog import Catalog, estimate_request_tokens, estimate_tokens
 from trimtab.types import Attempt, CallState, Closed, Opened, Record, Usage
 from trimtab.types.errors import LedgerUnavailable
@@ -96,47 +98,30 @@ class Recorder:
             self._counts.add_named(unrecorded)
 
 
-class Outcome:
+class Outcome(msgspec.Struct):
     """What became of a call, filled in as it happens."""
 
-    __slots__ = (
-        "attempts",
-        "cache_hit",
-        "cost_nusd",
-        "degraded",
-        "error_code",
-        "error_message",
-        "fingerprint",
-        "finish_reason",
-        "first_byte_us",
-        "model",
-        "model_served",
-        "provider",
-        "request_id",
-        "response",
-        "response_id",
-        "state",
-        "status",
-        "text",
-        "usage",
-    )
-
-    def __init__(self) -> None:
-        self.attempts: list[Attempt] = []
-        self.cost_nusd: int | None = None
-        """Known once the call is closed, and only where its model's price is."""
-        self.cache_hit = self.degraded = False
-        self.error_code = self.error_message = ""
-        self.fingerprint = self.finish_reason = ""
-        self.first_byte_us = 0
-        self.model = self.model_served = self.provider = ""
-        self.request_id = self.response_id = ""
-        self.response = b""
-        self.state: CallState = "ok"
-        self.status = 200
-        self.text = ""
-        """The answer's text, as far as it came: what to estimate from where usage never arrived."""
-        self.usage: Usage | None = None
+    attempts: list[Attempt] = []
+    cost_nusd: int | None = None
+    """Known once the call is closed, and only where its model's price is."""
+    cache_hit: bool = False
+    degraded: bool = False
+    error_code: str = ""
+    error_message: str = ""
+    fingerprint: str = ""
+    finish_reason: str = ""
+    first_byte_us: int = 0
+    model: str = ""
+    model_served: str = ""
+    provider: str = ""
+    request_id: str = ""
+    response: bytes = b""
+    response_id: str = ""
+    state: CallState = "ok"
+    status: int = 200
+    text: str = ""
+    """The answer's text, as far as it came: what to estimate from where usage never arrived."""
+    usage: Usage | None = None
 
 
 def opened_record(call_id: str, opened_us: int, ask: Ask, parsed: Parsed, plan: Plan, keep: Keep) -> Opened:

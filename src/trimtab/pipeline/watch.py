@@ -26,6 +26,8 @@ class Watch:
         "_total_at",
         "_total_s",
         "fired",
+        "paused",
+        "steps",
     )
 
     def __init__(
@@ -47,17 +49,31 @@ class Watch:
         self._seen = 0
         self._on_old = on_old
         self.fired: TrimtabError | None = None
+        self.steps = 0
+        """Raised with each piece of an answer: as long as it grows, the phase's deadline begins anew."""
+        self.paused = False
+        """True while the client keeps us waiting: that time is not the provider's."""
 
-    def arm(self, after_s: float, error: Callable[[], TrimtabError], now: float) -> None:
-        """Set the deadline of the present phase; it replaces the one before. `now` is the loop's time."""
+    def arm(
+        self,
+        after_s: float,
+        error: Callable[[], TrimtabError],
+        now: float,
+        progress: Callable[[], int] | None = None,
+    ) -> None:
+        """Set the deadline of the present phase; it replaces the one before.
+
+        Args:
+            after_s: seconds from `now` on.
+            error: what the call ends in then.
+            now: the loop's time.
+            progress: a count of bytes; as long as it keeps growing, the deadline begins anew.
+        """
         self._after_s = after_s
         self._at = now + after_s
         self._error = error
-
-    def follow(self, progress: Callable[[], int] | None) -> None:
-        """Let the phase's deadline begin anew as long as `progress()`, a count of bytes, keeps growing."""
         self._progress = progress
-        self._seen = 0 if progress is None else progress()
+        self._seen = self.steps
 
     def disarm(self) -> None:
         """Leave only the call's total deadline."""
@@ -75,8 +91,9 @@ class Watch:
             start(self)
         if self.fired is not None:
             return
-        if self._progress is not None and (count := self._progress()) != self._seen:
-            self._seen = count
+        seen = self.steps if self._progress is None else self.steps + self._progress()
+        if self.paused or seen != self._seen:
+            self._seen = seen
             if self._error is not None:
                 self._at = now + self._after_s
         if now >= self._at or now >= self._total_at:

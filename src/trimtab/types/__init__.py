@@ -76,7 +76,7 @@ from .events import (
 )
 from .exchange import Completion, Deadlines, Generate, Provider, Reply, ReplyHead, Request
 from .ids import IdSource, id_floor, id_time_us, new_id
-from .money import NUSD_PER_USD, charge_nusd, format_usd, price_nusd
+from .money import NUSD_PER_USD, charge_nusd, format_usd, price_nusd, round_nusd
 from .people import (
     ROLES,
     Actor,
@@ -205,4 +205,5 @@ __all__ = [
     "id_time_us",
     "new_id",
     "price_nusd",
+    "round_nusd",
 ]

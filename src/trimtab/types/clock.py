@@ -25,6 +25,5 @@ class SystemClock:
         """Return UTC as microseconds since 1970."""
         return time.time_ns() // 1000
 
-    def monotonic(self) -> float:
-        """Return seconds since an arbitrary start."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    """Seconds since an arbitrary start."""

@@ -23,7 +23,7 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The whole call, retries and fallbacks included."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True):
     """What is asked of one target, in the OpenAI dialect.
 
     `body` is the caller's JSON object, field by field undecoded, so that what we do not know passes through
@@ -38,7 +38,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     call_id: str = ""
 
 
-class ReplyHead(msgspec.Struct, frozen=True, kw_only=True):
+class ReplyHead(msgspec.Struct, frozen=True):
     """What is known of an answer before its content."""
 
     status: int = 200
@@ -48,7 +48,7 @@ class ReplyHead(msgspec.Struct, frozen=True, kw_only=True):
     """Reply headers worth passing on, such as rate limits."""
 
 
-class Completion(msgspec.Struct, frozen=True, kw_only=True):
+class Completion(msgspec.Struct, frozen=True):
     """A whole, unstreamed answer: the bytes for a client of the same dialect, and what the ledger needs."""
 
     body: bytes

@@ -103,8 +103,7 @@ def test_growing_progress_puts_the_deadline_off_and_a_stall_does_not():
         loop, watch = watched()
         now = loop.time()
         count = 0
-        watch.follow(lambda: count)
-        watch.arm(1.0, idle, now)
+        watch.arm(1.0, idle, now, lambda: count)
         watch.look(now + 0.9)
         assert watch.fired is None, "not due yet"
         count = 10
@@ -119,20 +118,52 @@ def test_growing_progress_puts_the_deadline_off_and_a_stall_does_not():
     run(main)
 
 
-def test_progress_does_not_put_the_total_off_and_stops_counting_when_unfollowed():
+def test_pieces_put_the_deadline_off_and_a_client_that_keeps_us_waiting_does_too():
+    async def main():
+        loop, watch = watched()
+        now = loop.time()
+        watch.arm(1.0, idle, now)
+        watch.steps += 1
+        watch.look(now + 1.0)
+        assert watch.fired is None, "a piece has come"
+        watch.paused = True
+        for second in range(2, 8):
+            watch.look(now + second)
+        assert watch.fired is None, "the provider is not at fault"
+        watch.paused = False
+        watch.look(now + 7.9)
+        assert watch.fired is None, "a whole deadline from there"
+        watch.look(now + 8.0)
+        with pytest.raises(IdleTimeout):
+            await wait_for(watch)
+
+    run(main)
+
+
+def test_a_client_that_keeps_us_waiting_does_not_put_the_total_off():
+    async def main():
+        loop, watch = watched(total_s=2.0)
+        watch.arm(1.0, idle, loop.time())
+        watch.paused = True
+        watch.look(watch.total())
+        with pytest.raises(TotalTimeout):
+            await wait_for(watch)
+
+    run(main)
+
+
+def test_progress_does_not_put_the_total_off_and_stops_counting_in_the_next_phase():
     async def main():
         loop, watch = watched(total_s=2.0)
         now = loop.time()
-        ticks = iter(range(100))
-        watch.follow(lambda: next(ticks))
-        watch.arm(1.0, idle, now)
+        ticks = iter(range(1, 100))
+        watch.arm(1.0, idle, now, lambda: next(ticks))
         watch.look(now + 1.0)
         watch.look(watch.total())
         with pytest.raises(TotalTimeout):
             await wait_for(watch)
         loop, other = watched(total_s=9.0)
-        other.follow(lambda: next(ticks))
-        other.follow(None)
+        other.arm(1.0, idle, now, lambda: next(ticks))
         other.arm(1.0, idle, now)
         other.look(now + 1.0)
         with pytest.raises(IdleTimeout):

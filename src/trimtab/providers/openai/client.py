@@ -7,7 +7,7 @@ from types import TracebackType
 import msgspec
 
 from trimtab.providers.transport import Client, ClientOptions, Exchange
-from trimtab.types import Clock, Completion, Done, Finish, Frame, ProviderSpec, Reply, ReplyHead, Request
+from trimtab.types import Clock, Completion, Done, Frame, ProviderSpec, Reply, ReplyHead, Request
 from trimtab.types.errors import ConnectionLost, MalformedReply, ProviderError, StreamCut
 
 from . import decode
@@ -115,18 +115,7 @@ class _Open:
                 raise await self._provider.refused(exchange)
             finally:
                 exchange.release()
-        headers = exchange.headers
-        self.head = ReplyHead(
-            status=status,
-            request_id=exchange.header(b"x-request-id"),
-            headers=tuple(
-                [
-                    (k.decode("latin-1"), v.decode("latin-1"))
-                    for k, v in headers
-                    if k.startswith(b"x-ratelimit-")
-                ]
-            ),
-        )
+        self.head = _head(status, exchange.headers)
         if not self._request.stream:
             return self
         kind = exchange.header(b"content-type").lower()
@@ -150,32 +139,44 @@ class _Open:
         return self._exchange.received()
 
     async def completion(self) -> Completion:
-        body = await self._exchange.body()
+        exchange = self._exchange
+        # Most answers are there by now: they are read without another wait.
+        body = exchange.take() if exchange.complete else await exchange.body()
+        assert body is not None, "a complete reply has its body"
         return decode.completion(body) if self._request.kind == "chat" else decode.embeddings(body)
 
     async def frames(self) -> AsyncIterator[Frame]:
         framer, reader, exchange = SseFramer(), ChunkReader(), self._exchange
-        finished = False
+        take, feed, read = exchange.take, framer.feed, reader.read
         try:
-            while data := await exchange.read():
-                for raw in framer.feed(data):
-                    frame = reader.read(raw)
-                    for event in frame.events:
-                        kind = type(event)
-                        if kind is Done:
-                            exchange.ended = True
-                            yield frame
-                            return
-                        if kind is Finish:
-                            finished = True
+            while (data := take()) != b"":
+                if data is None:
+                    await exchange.arrival()
+                    continue
+                for raw in feed(data):
+                    frame = read(raw)
+                    if reader.done:
+                        exchange.ended = True
+                        yield frame
+                        return
                     yield frame
         except ConnectionLost as error:
             raise StreamCut("the provider's stream broke off before its end") from error
         if data_of(framer.rest) == b"[DONE]":
             pass  # the marker is there; only its blank line is missing
-        elif not finished or framer.rest.strip() or self._provider.needs_done:
+        elif not reader.finished or framer.rest.strip() or self._provider.needs_done:
             raise StreamCut("the provider's stream ended without its end marker")
         yield Frame(b"data: [DONE]\n\n", (Done(),))
+
+
+def _head(status: int, headers: list[tuple[bytes, bytes]]) -> ReplyHead:
+    request_id, passed = "", []
+    for name, value in headers:
+        if name.startswith(b"x-ratelimit-"):
+            passed.append((name.decode("latin-1"), value.decode("latin-1")))
+        elif name == b"x-request-id" and not request_id:
+            request_id = value.decode("latin-1")
+    return ReplyHead(status, request_id, tuple(passed))
 
 
 async def _beginning(exchange: Exchange) -> bytes:

@@ -48,13 +48,13 @@ def completion(body: bytes) -> Completion:
     if usage is None:
         text = "".join(text_of(c.message.content) for c in reply.choices if c.message is not None)
     return Completion(
-        body=body,
-        response_id=text_or_nothing(reply.id),
-        model=text_or_nothing(reply.model),
-        fingerprint=text_or_nothing(reply.system_fingerprint),
-        finish_reason=reply.choices[0].finish_reason or "",
-        usage=usage,
-        text=text,
+        body,
+        text_or_nothing(reply.id),
+        text_or_nothing(reply.model),
+        text_or_nothing(reply.system_fingerprint),
+        reply.choices[0].finish_reason or "",
+        usage,
+        text,
     )
 
 

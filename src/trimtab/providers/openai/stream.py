@@ -29,6 +29,7 @@ _BLANK_LINE = re.compile(rb"\n(?:\r?\n|\r)|\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _DONE = Frame(b"data: [DONE]\n\n", (Done(),))
 _NULL = msgspec.Raw(b"null")
+_chunk = msgspec.json.Decoder(Chunk).decode
 _LONGEST_BREAK = 3
 """A blank line may be split over two reads: so many bytes less one are looked at again."""
 
@@ -84,13 +85,17 @@ def _cut(buffer: bytes | bytearray, look: int) -> tuple[list[bytes], int]:
 
 
 class ChunkReader:
-    """Reads frames of `chat.completion.chunk` into events. One per stream: it knows whether it began."""
+    """Reads frames of `chat.completion.chunk` into events. One per stream: it knows whether it began.
 
-    __slots__ = ("_decode", "_started")
+    Attributes:
+        finished: whether a choice has finished.
+        done: whether the end marker has been read.
+    """
+
+    __slots__ = ("_started", "done", "finished")
 
     def __init__(self) -> None:
-        self._decode = msgspec.json.Decoder(Chunk).decode
-        self._started = False
+        self._started = self.finished = self.done = False
 
     def read(self, frame: bytes) -> Frame:
         """Return the frame with its events; comments and empty events have none.
@@ -105,9 +110,10 @@ class ChunkReader:
             if not data:
                 return Frame(frame, ())
             if data == b"[DONE]":
+                self.done = True
                 return _DONE if frame == _DONE.raw else Frame(frame, _DONE.events)
         try:
-            chunk = self._decode(data)
+            chunk = _chunk(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedReply(f"an event of the stream cannot be read: {error}") from error
         if chunk.error is not None:
@@ -135,6 +141,7 @@ class ChunkReader:
                 if delta is not None:
                     _deltas(events, choice, delta)
                 if choice.finish_reason is not None:
+                    self.finished = True
                     events.append(Finish(choice.finish_reason, choice.index))
         usage = chunk.usage
         usage_only = False
@@ -147,10 +154,10 @@ class ChunkReader:
 def _deltas(events: list[Event], choice: ChunkChoice, delta: Delta) -> None:
     """Append what one choice's delta says; empty texts say nothing."""
     index = choice.index
-    if delta.content:
+    if content := delta.content:
         logprobs = choice.logprobs
         said = logprobs if logprobs and logprobs != _NULL else None
-        events.append(ContentDelta(text_of(delta.content), index, said))
+        events.append(ContentDelta(content if type(content) is str else text_of(content), index, said))
     reasoning = delta.reasoning_content or delta.reasoning
     if reasoning:
         events.append(ReasoningDelta(reasoning, index))

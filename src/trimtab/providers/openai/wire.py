@@ -77,7 +77,9 @@ def _count(value: object) -> int | None:
 
 def text_or_nothing(value: object) -> str:
     """Return a field that ought to be a text; providers also write numbers and null there."""
-    return value if isinstance(value, str) else "" if value is None else str(value)[:200]
+    if type(value) is str:
+        return value
+    return "" if value is None else str(value)[:200]
 
 
 class FunctionDelta(msgspec.Struct, frozen=True, gc=False):

@@ -142,7 +142,8 @@ class Client:
             connection.idle_since = connection.loop.time()
             connection.on_idle_lost = self._lost
             self._idle.append(connection)
-            self._let_one_in()
+            if self._waiting:
+                self._let_one_in()
         else:
             self._forget(connection)
 
@@ -267,6 +268,12 @@ class Exchange:
                 return value.decode("latin-1")
         return ""
 
+    @property
+    def complete(self) -> bool:
+        """Whether the reply has arrived whole; then the next `take` returns all that is left of its body."""
+        connection = self._connection
+        return connection is not None and connection.complete
+
     def received(self) -> int:
         """Return how many bytes of the reply have arrived, head and framing included."""
         return self._connection.received if self._connection is not None else 0
@@ -278,15 +285,31 @@ class Exchange:
             ReplyTooLarge: the body is over the client's `max_reply_bytes`.
             ProviderError: the body broke off.
         """
-        connection = self._live()
-        while (data := connection.take_body()) is None:
-            await connection.arrival()
-        self._received += len(data)
-        if self._received > self._client.options.max_reply_bytes:
-            raise ReplyTooLarge(
-                f"the provider's reply is over {self._client.options.max_reply_bytes} bytes (max_reply_bytes)"
-            )
+        while (data := self.take()) is None:
+            await self.arrival()
         return data
+
+    def take(self) -> bytes | None:
+        """Return what has arrived of the body, without waiting: empty at its end, None while nothing is there.
+
+        Raises:
+            ReplyTooLarge: the body is over the client's `max_reply_bytes`.
+        """
+        data = (self._connection or self._live()).take_body()
+        if data:
+            self._received += len(data)
+            limit = self._client.options.max_reply_bytes
+            if self._received > limit:
+                raise ReplyTooLarge(f"the provider's reply is over {limit} bytes (max_reply_bytes)")
+        return data
+
+    def arrival(self) -> asyncio.Future[None]:
+        """Return a future that is done once there is more to `take`, or the connection has broken.
+
+        Raises:
+            ProviderError: it has broken already.
+        """
+        return self._live().arrival()
 
     async def body(self, limit: int | None = None) -> bytes:
         """Return the whole body, or its first `limit` bytes.

@@ -1,7 +1,6 @@
 """One HTTP/1.1 connection to a provider: an asyncio protocol around llhttp (through httptools)."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 import httptools
@@ -25,7 +24,6 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_body",
         "_buffered",
-        "_complete",
         "_error",
         "_keep_alive",
         "_parser",
@@ -37,6 +35,7 @@ class Connection(asyncio.BufferedProtocol):
         "_until_eof",
         "_waiter",
         "closed",
+        "complete",
         "headers",
         "idle_since",
         "loop",
@@ -67,11 +66,12 @@ class Connection(asyncio.BufferedProtocol):
     def _reset(self) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self._body: deque[bytes] = deque()
+        self._body: list[bytes] = []
         self._buffered = 0
         self.received = 0
         """Bytes of the present reply so far, head and framing included."""
-        self._complete: bool = False
+        self.complete: bool = False
+        """Whether the reply has arrived whole."""
         self._until_eof = False
         self._skip = False
         self._keep_alive = False
@@ -90,14 +90,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Feed the parser; whatever it cannot read ends the connection."""
-        data = bytes(self._read_view[:nbytes])
-        if self._complete or self.used == 0:
+        over = self.complete
+        if over or self.used == 0:
             # Bytes nobody asked for: the two sides no longer agree where a reply begins.
             self._fail(MalformedReply("the provider sent bytes after the end of its reply"))
             return
-        self.received += len(data)
+        self.received += nbytes
         try:
-            self._parser.feed_data(data)
+            # Not a copy: the parser copies what it hands on, and keeps nothing.
+            self._parser.feed_data(self._read_view[:nbytes])
         except httptools.HttpParserUpgrade:
             self._fail(MalformedReply("the provider tried to switch protocols"))
             return
@@ -117,14 +118,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """Close on the provider's EOF; a reply framed by it is complete then."""
-        if self._until_eof and not self._complete:
-            self._complete = True
+        if self._until_eof and not self.complete:
+            self.complete = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end; an unfinished reply becomes an error."""
         self.closed = True
-        if not self._complete and self._error is None and self.used:
+        if not self.complete and self._error is None and self.used:
             where = "before its head was complete" if self.status == 0 else "in the middle of its body"
             self._error = ConnectionLost(f"the provider closed the connection {where}")
         if self.on_idle_lost is not None:
@@ -135,7 +136,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_message_begin(self) -> None:
         """Refuse a second reply in the same read: it must not run into the one that was asked for."""
-        if self._complete:
+        if self.complete:
             raise MalformedReply("the provider sent bytes after the end of its reply")
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -166,7 +167,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._skip:
             self._skip = False
             return
-        self._complete = True
+        self.complete = True
         self._keep_alive = self._parser.should_keep_alive()
 
     # --- the client's side ----------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ class Connection(asyncio.BufferedProtocol):
             ConnectionLost: the connection is closed already.
         """
         transport = self._transport
-        if self.closing or transport is None:
+        if transport is None or self.closed or transport.is_closing():
             raise ConnectionLost("the provider closed the idle connection")
         if self.used:
             self._reset()
@@ -198,10 +199,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def take_body(self) -> bytes | None:
         """Return what arrived of the body since the last call; empty at its end, None where one must wait."""
-        if not self._body:
-            return b"" if self._complete else None
-        data = self._body.popleft() if len(self._body) == 1 else b"".join(self._body)
-        self._body.clear()
+        body = self._body
+        if not body:
+            return b"" if self.complete else None
+        data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
         self._buffered = 0
         if self._paused and self._transport is not None:
             self._paused = False
@@ -211,7 +213,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def lingering(self) -> bool:
         """True where only the framing's end is missing: no body byte waits, and none was read too many."""
-        return not self._complete and not self.closed and self._error is None and not self._body
+        return not self.complete and not self.closed and self._error is None and not self._body
 
     def discard(self) -> None:
         """Drop body bytes that nobody will read."""
@@ -222,7 +224,7 @@ class Connection(asyncio.BufferedProtocol):
         """Tell whether the reply was read whole and the provider keeps the connection open."""
         transport = self._transport
         return (
-            self._complete
+            self.complete
             and not self.closed
             and not self._body
             and not self._until_eof
@@ -239,11 +241,6 @@ class Connection(asyncio.BufferedProtocol):
         return self.closed or transport is None or transport.is_closing()
 
     @property
-    def complete(self) -> bool:
-        """Whether the reply has arrived whole."""
-        return self._complete
-
-    @property
     def untouched(self) -> bool:
         """True while not one byte of the present reply has arrived."""
         return self.status == 0 and self.received == 0
@@ -256,7 +253,7 @@ class Connection(asyncio.BufferedProtocol):
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _fail(self, error: ProviderError) -> None:
-        if self._error is None and not self._complete:
+        if self._error is None and not self.complete:
             self._error = error
         self.abort()
         self._wake()
