@@ -23,7 +23,7 @@ MAY_KNOW_PROVIDERS = tuple(f"src/trimtab/{room}/" for room in ("providers", "con
 BROAD_PER_1000 = 0.3
 
 FORBIDDEN = re.compile(
-    r"/(?:root|work|Users/\w+)/|/opt/(?:wheels|pypi)|(?:pypi|npmjs|python-?hosted)\.(?:org|com)|"
+    r"(?-i:/(?:root|work|Users/\w+)/)|/opt/(?:wheels|pypi)|(?:pypi|npmjs|python-?hosted)\.(?:org|com)|"
     + re.escape(f"{Path(__file__).resolve().parents[2]}/"),
     re.IGNORECASE,
 )

@@ -117,6 +117,8 @@ CALL_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
     "ignores the page of sessions": {"sessions": lambda inner, before="", **q: inner(**q) if not before else []},
     "finds responses by their beginning": {"find_response": lambda inner, i: inner((i + "ree")[:18]) if i else None},
     "finds no responses": {"find_response": lambda _inner, _id: None},
+    "expires nothing": {"expire": lambda _inner, before: 3 if before else 0},
+    "expires too much": {"expire": lambda inner, before: inner(dict.fromkeys(before, "20270101"))},
     "takes no space": {"disk_bytes": lambda inner: dict.fromkeys(inner(), 0)},
     "drops nothing": {"drop_before": lambda _inner, day: [day]},
     "drops too much": {"drop_before": lambda inner, _day: inner("20270101")},

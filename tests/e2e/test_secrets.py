@@ -135,7 +135,7 @@ def test_erasing_leaves_nothing_and_projects_go_with_their_calls(house: House, u
     link.close()
     until(lambda: len(house.admin("/api/v1/calls")[1]["calls"]) == 3, "all are stored")
     trimtab(house, "erase", "--user", "alice", code=2)
-    assert "1 calls" in trimtab(house, "erase", "--user", "alice", "--yes")
+    assert "1 calls erased" in trimtab(house, "erase", "--user", "alice", "--yes")
     left = json.dumps(house.admin("/api/v1/calls?payload=1")[1])
     assert "alice" not in left
     assert "bob-x1" in left
@@ -151,3 +151,54 @@ def test_erasing_leaves_nothing_and_projects_go_with_their_calls(house: House, u
             content = path.read_bytes()
             assert b"alice" not in content, path
             assert b"acme-only-words" not in content, path
+
+
+def test_every_command_of_administration(house: House, upstream: FakeServer) -> None:
+    def rows(*words: str) -> list[dict[str, object]]:
+        return json.loads(trimtab(house, *words, "--json"))
+
+    assert trimtab(house, "users", "list") == ""
+    made = json.loads(trimtab(house, "users", "create", "ann", "--json", stdin=PASSWORD))
+    assert made["role"] == "viewer"
+    trimtab(house, "users", "create", "bob", stdin="short", code=2)
+    trimtab(house, "users", "create", "bob", stdin="", code=2)
+    trimtab(house, "users", "change", "ann", "--role", "editor", "--disable")
+    assert [(row["role"], row["disabled"]) for row in rows("users", "list")] == [("editor", True)]
+    trimtab(house, "users", "change", "ann", "--enable", "--password", stdin=PASSWORD + "2")
+    assert "ann   editor  no" in trimtab(house, "users", "list")
+    trimtab(house, "users", "remove", "ann")
+    trimtab(house, "users", "remove", "ann", code=1)
+
+    trimtab(house, "projects", "set", "acme", "--payload", "hash", "--title", "Acme")
+    trimtab(house, "projects", "set", "acme", "--retention-days", "7")
+    (acme,) = [row for row in rows("projects", "list") if row["name"] == "acme"]
+    assert (acme["payload"], acme["title"], acme["retention_days"]) == ("hash", "Acme", 7)
+    assert "Acme" in trimtab(house, "projects", "list")
+    assert house.admin("/api/v1/snapshot")[1]["policy"]["project_retention"] == {"acme": 7}
+
+    trimtab(house, "providers", "add", "local", "--base-url", upstream.base_url, "--no-key", "--model", "m")
+    assert [row["owner"] for row in rows("providers", "list")] == ["file", "store"]
+    assert "local" in trimtab(house, "providers", "list")
+    assert "answers in" in trimtab(house, "providers", "test", "local")
+    trimtab(house, "providers", "remove", "local")
+    trimtab(house, "providers", "remove", "openai", code=2)
+    trimtab(house, "providers", "test", "local", code=1)
+
+    trimtab(house, "settings", "set", "data.retention_days", "30")
+    assert house.admin("/api/v1/snapshot")[1]["policy"]["retention_days"] == 30
+    trimtab(house, "settings", "set", "data.retention_days", "")
+    trimtab(house, "settings", "set", "own.enabled", "true", code=1)
+    trimtab(house, "settings", "set", "data.disk_gb", "-1", code=2)
+    assert "data.retention_days" in trimtab(house, "settings", "list")
+    assert [(row["before"], row["after"]) for row in rows("settings", "history")] == [("30", ""), ("", "30")]
+    assert "admin-token" in trimtab(house, "settings", "history")
+
+    actions = [row["action"] for row in rows("audit")]
+    assert actions[-1] == "user.create"
+    assert {"user.change", "user.remove", "project.create", "provider.remove", "setting.change"} <= set(
+        actions
+    )
+    assert {row["action"] for row in rows("audit", "--action", "user.")} == {
+        "user.create", "user.change", "user.remove",
+    }  # fmt: skip
+    assert "project.create" in trimtab(house, "audit", "--limit", "1000")

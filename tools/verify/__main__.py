@@ -14,7 +14,8 @@ from pathlib import Path
 from bench.figures import machine
 
 from .line import CannotRun, Context, Line
-from .table import CHECKS
+from .pytest_run import tested
+from .table import ISSUES, Check
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,16 +23,20 @@ ROOT = Path(__file__).resolve().parents[2]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; 0 all held, 1 one did not, 3 one could not be found out."""
     parser = argparse.ArgumentParser(prog="python -m tools.verify", description=__doc__)
-    parser.add_argument("--only", action="append", choices=list(CHECKS), help="just these checks")
-    parser.add_argument("--skip", action="append", choices=list(CHECKS), default=[], help="all but these")
+    parser.add_argument("--issue", type=int, choices=list(ISSUES), default=1, help="whose promises")
+    parser.add_argument("--only", action="append", metavar="NAME", help="just these checks")
+    parser.add_argument("--skip", action="append", metavar="NAME", default=[], help="all but these")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
-    names = [name for name in options.only or CHECKS if name not in options.skip]
+    checks = ISSUES[options.issue]
+    if strange := sorted({*(options.only or ()), *options.skip} - set(checks)):
+        parser.error(f"issue {options.issue} has no check {strange}; it has: {', '.join(checks)}")
+    names = [name for name in options.only or checks if name not in options.skip]
     found: list[tuple[str, Line]] = []
     for name in names:
-        say(f"{name}: {CHECKS[name][1]}")
+        say(f"{name}: {checks[name].about}")
         began = time.monotonic()
-        lines = run(name)
+        lines = run(name, checks[name])
         found += [(name, line) for line in lines]
         if not options.json:
             for line in lines:
@@ -46,17 +51,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if "FAIL" in outcomes else 3 if "NOT RUN" in outcomes else 0
 
 
-def run(name: str) -> list[Line]:
+def run(name: str, check: Check) -> list[Line]:
     """Run one check; a check that breaks down is a promise not found out, and the others still run."""
-    module, about = CHECKS[name]
     with tempfile.TemporaryDirectory(prefix=f"trimtab-verify-{name}-", ignore_cleanup_errors=True) as scratch:
         context = Context(ROOT, Path(scratch), Path(sys.executable), say)
         try:
-            lines = importlib.import_module(f".checks.{module}", __package__).run(context)
+            if check.tests:
+                return [tested(context, promise, arguments) for promise, arguments in check.tests]
+            lines = importlib.import_module(f".checks.{check.module}", __package__).run(context)
         except CannotRun as error:
-            return [Line(about, "NOT RUN", note=str(error))]
+            return [Line(check.about, "NOT RUN", note=str(error))]
         except Exception as error:  # noqa: BLE001 - a check's own fault must not end the others
-            return [Line(about, "NOT RUN", note=f"the check broke down: {type(error).__name__}: {error}")]
+            return [
+                Line(check.about, "NOT RUN", note=f"the check broke down: {type(error).__name__}: {error}")
+            ]
         return list(lines)
 
 

@@ -1,18 +1,106 @@
-"""The checks, in the order they run: name -> (module under `checks`, what it is about)."""
+"""The checks of each issue, in the order they run."""
 
-CHECKS: dict[str, tuple[str, str]] = {
-    "architecture": ("architecture", "rooms, sizes, contracts, dependencies"),
-    "import": ("import_cost", "import trimtab"),
-    "install": ("install", "distributions and size without [local]"),
-    "coverage": ("coverage", "lines covered in rooms that run in process"),
-    "mutants": ("mutants", "mutants killed in ledger framing, money and stream stages"),
-    "clients": ("clients", "the openai client and LangChain"),
-    "faults": ("faults", "upstream faults"),
-    "connections": ("connections", "slow readers, idle connections, clients that go away"),
-    "restart": ("restart", "calls across SIGTERM and a new start"),
-    "chaos": ("chaos", "kill -9 under load, 50 times one process, 10 times all at once"),
-    "bench": ("bench", "CPU, latency, memory, books"),
-    "soak": ("soak", "memory over a million requests"),
-    "peers": ("peers", "LiteLLM and TensorZero beside it"),
-    "bare-clone": ("bare_clone", "make up and make test from a bare clone, without root"),
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What finds out about some promises: a module under `checks`, or tests, one promise each."""
+
+    about: str
+    module: str = ""
+    tests: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(promise, pytest's arguments); a file that is not there yet is a promise not found out."""
+
+
+Checks = dict[str, Check]
+
+SPINE: Checks = {
+    "architecture": Check("rooms, sizes, contracts, dependencies", "architecture"),
+    "import": Check("import trimtab", "import_cost"),
+    "install": Check("distributions and size without [local]", "install"),
+    "coverage": Check("lines covered in rooms that run in process", "coverage"),
+    "mutants": Check("mutants killed in ledger framing, money and stream stages", "mutants"),
+    "clients": Check("the openai client and LangChain", "clients"),
+    "faults": Check("upstream faults", "faults"),
+    "connections": Check("slow readers, idle connections, clients that go away", "connections"),
+    "restart": Check("calls across SIGTERM and a new start", "restart"),
+    "chaos": Check("kill -9 under load, 50 times one process, 10 times all at once", "chaos"),
+    "bench": Check("CPU, latency, memory, books", "bench"),
+    "soak": Check("memory over a million requests", "soak"),
+    "peers": Check("LiteLLM and TensorZero beside it", "peers"),
+    "bare-clone": Check("make up and make test from a bare clone, without root", "bare_clone"),
 }
+
+FACE: Checks = {
+    "architecture": Check("rooms, sizes, contracts, dependencies", "architecture"),
+    "console": Check(
+        "every page and action in a browser",
+        tests=(
+            (
+                "every page in both languages, light and dark, 1280 and 390 px, empty and full: no console error, "
+                "no request off loopback, nothing serious from axe-core, no sideways scroll",
+                ("tests/browser/test_walk.py",),
+            ),
+            ("every action, by mouse and keyboard", ("tests/browser/test_actions.py",)),
+            ("the same over a running installation", ("tests/browser/test_running.py",)),
+        ),
+    ),
+    "million": Check("pages, search, one call and disk at 1,000,000 calls", "million"),
+    "tail": Check(
+        "the live tail",
+        tests=(
+            (
+                "a call shows at most 1 s after it ended",
+                (
+                    "tests/browser/test_running.py::test_a_call_shows_in_the_live_tail_within_a_second_and_is_erased_for_good",
+                ),
+            ),
+        ),
+    ),
+    "roles": Check(
+        "who may do what",
+        tests=(
+            (
+                "a viewer changes nothing, an editor no users or secrets: every page",
+                ("tests/unit/console/test_roles.py",),
+            ),
+            ("the same on every route of the OpenAPI document", ("tests/e2e/test_roles.py",)),
+            ("schemathesis finds no way around it, and no server error", ("tests/e2e/test_schemathesis.py",)),
+        ),
+    ),
+    "attacks": Check(
+        "what is tried and must fail",
+        tests=(
+            ("secrets reach no page, log, ledger, audit entry or error", ("tests/e2e/test_secrets.py",)),
+            ("CSRF and session fixation", ("tests/unit/console/test_sign_in.py",)),
+            ("CSV formula injection", ("tests/unit/console/test_export.py",)),
+            ("stored XSS by model output, 50 payloads", ("tests/browser/test_hostile.py",)),
+            ("SSRF by provider URL", ("tests/e2e/test_ssrf.py",)),
+        ),
+    ),
+    "wheel": Check("the built wheel in an empty environment", "wheel"),
+    "rolling": Check(
+        "rolling restart",
+        tests=(("no call fails under 200 calls/s", ("tests/e2e/test_rolling_restart.py",)),),
+    ),
+    "privacy": Check(
+        "erasure, export, backup, retention",
+        tests=(
+            (
+                "an erased user leaves no trace in store, index, log and later backups",
+                ("tests/e2e/test_erase.py",),
+            ),
+            ("export and import round-trip", ("tests/e2e/test_export.py",)),
+            ("a backup under load restores to a consistent state", ("tests/e2e/test_backup.py",)),
+            ("retention and disk budget hold under a full disk", ("tests/e2e/test_retention.py",)),
+        ),
+    ),
+    "demo": Check(
+        "the demo",
+        tests=(("fills and removes itself, and touches no other project", ("tests/e2e/test_demo.py",)),),
+    ),
+    "readme": Check("every code block of the README in a fresh environment", "readme"),
+}
+
+ISSUES: dict[int, Checks] = {1: SPINE, 2: FACE}

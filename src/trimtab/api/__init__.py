@@ -8,7 +8,7 @@ Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
 from .app import ROUTES, make_api
-from .nouns import CallRow, call_query, call_row
+from .nouns import CallRow, call_query, call_row, model_rows
 from .openapi import document
 from .port import (
     Control,
@@ -46,4 +46,5 @@ __all__ = [
     "call_row",
     "document",
     "make_api",
+    "model_rows",
 ]

@@ -109,6 +109,10 @@ class Catalog:
                 return price
         return None
 
+    def prices(self, model: str) -> tuple[tuple[int, Price | None], ...]:
+        """Return all prices of a model as (in force since, price), newest first; None where it is not known."""
+        return self._resolved.get(model) or self._resolve(model)
+
     def cost(self, model: str, usage: Usage, at_us: int, tier: str = "") -> Cost:
         """Return what a call cost at the prices in force when it opened. About a microsecond.
 

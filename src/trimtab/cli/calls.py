@@ -25,7 +25,7 @@ _CANDIDATES = 1000
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
+class Which:
     """Which calls; several filters must all hold."""
 
     model: Annotated[str, Parameter(help="`provider/model`, or `provider/` for all of it.")] = ""
@@ -42,6 +42,13 @@ class Filters:
     purpose: Annotated[Purpose | None, Parameter(help="Why it was made; else any.")] = None
     since: Annotated[str, Parameter(help="From then on: 15m, 1h, 2d, 2026-11-23, 2026-11-23T14:30.")] = ""
     until: Annotated[str, Parameter(help="Before then; written like --since.")] = ""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters(Which):
+    """Which calls, and how many of them."""
+
     before: Annotated[str, Parameter(help="Older than this call's id: the next page.")] = ""
     limit: Annotated[
         int,
@@ -105,8 +112,8 @@ def show(call_id: str, /, place: Place | None = None, *, json: AsJson = False) -
     return 0
 
 
-def call_query(words: tuple[str, ...], filters: Filters, now_us: int) -> CallQuery:
-    """Return the query that words and filters mean.
+def call_query(words: tuple[str, ...], filters: Which, now_us: int) -> CallQuery:
+    """Return the query that words and filters mean; without a page of its own, for more than `Filters`.
 
     Raises:
         CommandFailed: a time cannot be read.
@@ -127,8 +134,8 @@ def call_query(words: tuple[str, ...], filters: Filters, now_us: int) -> CallQue
         since_us=parse_when(filters.since, now_us) if filters.since else 0,
         until_us=parse_when(filters.until, now_us) if filters.until else 0,
         text=" ".join(words),
-        before=filters.before,
-        limit=filters.limit,
+        before=filters.before if isinstance(filters, Filters) else "",
+        limit=filters.limit if isinstance(filters, Filters) else 0,
     )
 
 

@@ -18,6 +18,9 @@ app = App(name="config", help="Check and show the configuration.")
 
 HIDDEN = "(hidden)"
 
+_DATA = ("payload", "durability", "on_ledger_failure", "retention_days", "disk_gb")
+"""Settings of `[data]` that stand in the policy."""
+
 
 @app.command
 def check(place: Place | None = None, *, json: AsJson = False) -> int:
@@ -89,7 +92,7 @@ def visible(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
         "data_dir": tree["data_dir"],
         "gateway": tree["gateway"],
         "console": tree["console"],
-        "data": {name: policy[name] for name in ("payload", "durability", "on_ledger_failure")},
+        "data": {name: policy[name] for name in _DATA},
         "access": {"open": policy["open_access"]},
         "deadlines": policy["deadlines"],
         "retry": policy["retry"],

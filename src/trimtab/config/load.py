@@ -180,6 +180,8 @@ class _Resolver:
             payload=document.data.payload,
             on_ledger_failure=document.data.on_ledger_failure,
             durability=document.data.durability,
+            retention_days=document.data.retention_days,
+            disk_gb=document.data.disk_gb,
             deadlines=_deadlines(document.deadlines),
             retry=RetryPolicy(**msgspec.structs.asdict(document.retry)),
             max_request_bytes=document.gateway.max_request_bytes,
@@ -217,11 +219,16 @@ class _Resolver:
         return tuple(found)
 
     def from_environment(self) -> tuple[ProviderSpec, ...]:
-        """OpenAI's own client reads these two variables; so do we, when nothing is declared."""
-        if not self.env.get("OPENAI_API_KEY"):
+        """OpenAI's own client reads these two variables; so do we, when nothing is declared.
+
+        A base URL alone is a server that wants no key, such as one on this machine.
+        """
+        key, base_url = self.env.get("OPENAI_API_KEY"), self.env.get("OPENAI_BASE_URL", "")
+        if not key and not base_url:
             return ()
-        base_url = self.env.get("OPENAI_BASE_URL", "")
-        return (ProviderSpec(name="openai", base_url=base_url, api_key="${OPENAI_API_KEY}"),)
+        if base_url and not _is_url(base_url):
+            self.problems.append("OPENAI_BASE_URL: no URL; it starts with https:// or http://")
+        return (ProviderSpec(name="openai", base_url=base_url, api_key="${OPENAI_API_KEY}" if key else ""),)
 
     def provider(self, name: str, section: ProviderSection) -> ProviderSpec:
         if section.base_url and not _is_url(section.base_url):

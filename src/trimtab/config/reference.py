@@ -89,7 +89,7 @@ _HEAD = """# Configuration
 <!-- Made by `python -m trimtab.config`; edit src/trimtab/config/ instead. -->
 
 Trimtab reads one file, `trimtab.toml`: the one named with `--config`, else the nearest one in the
-working folder or above it. No file is needed. Without one, `OPENAI_API_KEY` (and `OPENAI_BASE_URL`) in
+working folder or above it. No file is needed. Without one, `OPENAI_API_KEY`, `OPENAI_BASE_URL` or both in
 the environment make the provider `openai`; without that too, the own model answers.
 
 `${NAME}` in a text is replaced by an environment variable, `${NAME:-default}` by it or the default;

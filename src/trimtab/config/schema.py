@@ -78,6 +78,22 @@ class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["refuse", "serve"],
         Meta(description="When a call cannot be recorded (disk full): refuse it, or serve and count it."),
     ] = "refuse"
+    retention_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=36500,
+            description="Days that calls are kept besides today, in UTC; older days are deleted. 0: for good.",
+        ),
+    ] = 0
+    disk_gb: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="What recorded calls may take on disk, in 10^9 bytes; beyond it the oldest days are deleted, "
+            "never today. 0: no limit.",
+        ),
+    ] = 0.0
 
 
 class Access(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ request whose recorder died is simply carried out again.
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,9 @@ from .reader import SegmentReader
 from .segment import DAMAGED_SUFFIX, SUFFIX
 
 FOLDER = "erase"
+_DRAFT_S = 60.0
+"""Far longer than anybody living takes to write one."""
+
 _REQUEST, _PLAN, _DONE = ".json", ".plan", ".done"
 
 
@@ -118,6 +122,11 @@ class Eraser:
         self._store = store
         for plan in self._files(_PLAN):
             self._carry_out(plan)
+        # Drafts of whoever was killed while writing one: a request names whom nobody shall name any more.
+        for draft in self._folder.glob(".*.tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                if draft.stat().st_mtime < time.time() - _DRAFT_S:
+                    draft.unlink()
 
     def requests(self) -> list[Path]:
         """Return the requests that wait, oldest first."""

@@ -22,6 +22,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Segments renamed to `*.damaged`."""
     erasures: int = 0
     """Requests to erase that were carried out."""
+    dropped_files: int = 0
+    """Of whole days that were too old, or beyond the disk budget."""
+    expired: int = 0
+    """Calls of projects that keep theirs for a shorter time."""
     behind: bool = False
     """The log holds more to be read right now."""
     unindexed: int = 0
@@ -41,7 +45,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     def idle(self) -> bool:
         """Tell whether the step found nothing to do."""
         work = self.records + self.stored + self.feedback + self.indexed + self.removed + self.set_aside
-        work += self.erasures
+        work += self.erasures + self.dropped_files + self.expired
         return not work and not self.behind
 
 

@@ -11,12 +11,13 @@ from typing import TypeVar
 import msgspec
 
 from trimtab.storage import CallStore
-from trimtab.types import Call, Clock, Closed, FeedbackGiven, Opened, SystemClock
+from trimtab.types import Call, Clock, Closed, FeedbackGiven, Opened, Policy, SystemClock
 from trimtab.types.errors import FolderBusy, StorageError
 
 from .erasure import Eraser
 from .frames import Blank, Framed
 from .join import OpenCalls, finished, unfinished, without_opening
+from .keeping import Keeper
 from .progress import Pause, Progress
 from .reader import LogReader, SegmentReader
 
@@ -46,9 +47,22 @@ class Recorder:
     """Reads all segments of a folder into a store. One at a time a folder, which its lock sees to."""
 
     def __init__(
-        self, folder: Path, store: CallStore, *, clock: Clock | None = None, limits: Limits | None = None
+        self,
+        folder: Path,
+        store: CallStore,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        policy: Callable[[], Policy] | None = None,
     ) -> None:
         """Take the folder's recorder lock.
+
+        Args:
+            folder: the log's.
+            store: where the calls go.
+            clock: tells times and days.
+            limits: how much to take on at once.
+            policy: says how long calls are kept, at each step anew; without it, for good.
 
         Raises:
             FolderBusy: another recorder has it.
@@ -59,6 +73,7 @@ class Recorder:
         self._limits = limits or Limits()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_fd = _take_lock(folder / LOCK_NAME)
+        self._keeper = Keeper(store, policy, self._clock) if policy is not None else None
         self._eraser = Eraser(folder, store)
         self._log = LogReader(folder)
         self._log.remove_unborn(self._clock.now_us())
@@ -81,15 +96,11 @@ class Recorder:
         self._done = {}
         self._errors = []
         self._behind = False
-        try:
-            self._find()
-            self._read()
-            self._settle()
-            self._index()
-            self._remove()
-            self._erase()
-        except (StorageError, OSError) as error:
-            self._errors.append(str(error))
+        for part in (self._keep, self._record):
+            try:
+                part()
+            except (StorageError, OSError) as error:
+                self._errors.append(str(error))
         return self._progress()
 
     def run(self, stop: Callable[[], bool], *, sleep: Callable[[float], None] = time.sleep) -> Progress:
@@ -133,6 +144,21 @@ class Recorder:
         self.close()
 
     # The steps, in their order.
+
+    def _keep(self) -> None:
+        """Remove what is too old or too much: first, and whatever fails after it, for the disk may be full."""
+        if self._keeper is not None:
+            files, calls = self._keeper.step()
+            self._count("dropped_files", len(files))
+            self._count("expired", calls)
+
+    def _record(self) -> None:
+        self._find()
+        self._read()
+        self._settle()
+        self._index()
+        self._remove()
+        self._erase()
 
     def _find(self) -> None:
         self._log.refresh()

@@ -15,7 +15,7 @@ from .runfile import Running, find_running
 if TYPE_CHECKING:
     from .data import back_up, known_backups, migrate, migration_steps, restore
     from .folder import Layout
-    from .local import Local, open_local
+    from .local import Local, erase_local, open_local, open_reader
     from .preflight import check_config
     from .start import up
 
@@ -26,11 +26,13 @@ __all__ = [
     "UpOptions",
     "back_up",
     "check_config",
+    "erase_local",
     "find_running",
     "known_backups",
     "migrate",
     "migration_steps",
     "open_local",
+    "open_reader",
     "restore",
     "up",
 ]
@@ -40,10 +42,12 @@ _LAZY: Final = {
     "Local": "local",
     "back_up": "data",
     "check_config": "preflight",
+    "erase_local": "local",
     "known_backups": "data",
     "migrate": "data",
     "migration_steps": "data",
     "open_local": "local",
+    "open_reader": "local",
     "restore": "data",
     "up": "start",
 }

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from trimtab.storage import AppStore, CallStore
+from trimtab.storage import AppStore, CallStore, Erasure
+from trimtab.types import StorageError
 
 from .folder import FolderLock, Layout
+from .runfile import find_running
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,57 @@ class Local:
 
     app: AppStore
     calls: CallStore
+
+
+@contextmanager
+def open_reader(data_dir: Path) -> Iterator[CallStore]:
+    """Open the recorded calls of a folder for reading, whether Trimtab runs on it or not.
+
+    Where it runs, calls of the last second may be in the log still.
+
+    Raises:
+        FolderBusy: another command works on the folder.
+        StorageError: it cannot be read.
+    """
+    from trimtab.storage.sqlite import open_call_store
+
+    if find_running(data_dir) is None:
+        with open_local(data_dir) as local:
+            yield local.calls
+    else:
+        store = open_call_store(Layout(data_dir.absolute()).calls, read_only=True)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def erase_local(data_dir: Path, what: Erasure) -> dict[str, Any]:
+    """Erase in a folder where nothing runs; return what the admin API would: calls, log_records and backups.
+
+    Raises:
+        FolderBusy: Trimtab runs on it; ask its admin API instead.
+        StorageError: it cannot be read or written.
+        ValueError: neither user nor session is given.
+    """
+    from trimtab.ledger import erasure_result, request_erasure
+
+    from .data import known_backups
+
+    layout = Layout(data_dir.absolute())
+    with open_local(data_dir):
+        request_id = request_erasure(layout.log, what)
+    with open_local(data_dir):  # its recorder carries the request out
+        result = erasure_result(layout.log, request_id)
+    if result is None or result.error:
+        why = (
+            result.error
+            if result is not None
+            else "it will be, as soon as the folder is opened the next time"
+        )
+        raise StorageError(f"{data_dir}: the calls are not erased yet: {why}")
+    backups = [*known_backups(layout), *result.unreadable]
+    return {"calls": result.calls, "log_records": result.log_records, "backups": backups}
 
 
 @contextmanager

@@ -6,11 +6,17 @@ Never decides what to keep: policy comes from the caller. Backends do not know e
 Entry: the ports `CallStore`, `AppStore`, `SnapshotStore`; backends are picked by `serve` alone.
 """
 
+from typing import TYPE_CHECKING
+
 from .app_port import AppStore, Move
 from .atomic import write_atomically
 from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, SnapshotStore
 
+if TYPE_CHECKING:
+    from .lines import LINE_FORMAT, call_line, read_call_line
+
 __all__ = [
+    "LINE_FORMAT",
     "AppStore",
     "CallQuery",
     "CallStore",
@@ -20,5 +26,15 @@ __all__ = [
     "RollupRow",
     "SessionRow",
     "SnapshotStore",
+    "call_line",
+    "read_call_line",
     "write_atomically",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("LINE_FORMAT", "call_line", "read_call_line"):  # no worker needs them
+        from . import lines
+
+        return getattr(lines, name)
+    raise AttributeError(f"module 'trimtab.storage' has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """The ports of calls and of the snapshot. What passes `testing`'s conformance kits for them is a backend."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -184,6 +184,10 @@ class CallStore(Protocol):
 
     def erase_project(self, project: str) -> int:
         """Delete all calls of a project, as `erase` does; return how many."""
+        ...
+
+    def expire(self, before: Mapping[str, str]) -> int:
+        """Delete the calls of projects on days before one (project → YYYYMMDD), as `erase` does; return how many."""
         ...
 
     def disk_bytes(self) -> dict[str, int]:

@@ -75,7 +75,7 @@ from .events import (
 )
 from .exchange import Completion, Deadlines, Generate, Provider, Reply, ReplyHead, Request
 from .ids import IdSource, id_floor, id_time_us, new_id
-from .money import charge_nusd, format_usd, price_nusd
+from .money import NUSD_PER_USD, charge_nusd, format_usd, price_nusd
 from .people import (
     ROLES,
     Actor,
@@ -104,6 +104,7 @@ from .usage import Usage
 
 __all__ = [
     "CONTENT_EVENTS",
+    "NUSD_PER_USD",
     "ROLES",
     "SNAPSHOT_FORMAT",
     "Actor",

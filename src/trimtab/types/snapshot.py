@@ -99,6 +99,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_reply_bytes: int = 64 * 1024 * 1024
     private_addresses: bool = False
     """Whether providers added at run time may reach private addresses."""
+    retention_days: int = 0
+    """Days that calls are kept besides today; 0: for good."""
+    disk_gb: float = 0.0
+    """What recorded calls may take on disk, in 10^9 bytes, before the oldest days go; 0: no limit."""
+    project_retention: dict[str, int] = {}
+    """Project → days that its calls are kept besides today, where it says so; see `Project.retention_days`."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

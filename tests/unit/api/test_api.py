@@ -128,7 +128,7 @@ def test_an_export_is_all_of_them_line_by_line(rig: ControlRig) -> None:
     answer = rig.ask("GET", "/api/v1/calls/export")
     assert answer.headers["content-type"] == "application/x-ndjson"
     rows = [json.loads(line) for line in answer.raw.splitlines()]
-    assert [row["id"] for row in rows] == sorted((call.id for call in calls), reverse=True)
+    assert [row["opened"]["id"] for row in rows] == sorted((call.id for call in calls), reverse=True)
     assert rows[0]["opened"]["request"] == {"model": "m"}
     assert len(rig.ask("GET", "/api/v1/calls/export?limit=700").raw.splitlines()) == 700
 

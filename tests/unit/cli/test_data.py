@@ -48,3 +48,38 @@ def test_migrate_says_what_it_does(run, stored, make_call, place):
     rows = json.loads(run("migrate", "--json").out)
     assert [(row["file"], row["backup"]) for row in rows] == [(str(data / "calls-20260921.db"), False)]
     assert json.loads(run("migrate", "--json").out) == []
+
+
+def test_erase_where_nothing_runs(run, stored, make_call, place):
+    data = stored(
+        [make_call(n, user="quagga" if n % 2 else "ann", words=f"quagga{n % 2}") for n in range(10)]
+    )
+    run("backup", "copy")
+    for arguments in ((), ("--project", "default", "--yes")):
+        done = run("erase", *arguments)
+        assert done.code == 2
+        assert "say whose calls" in done.err
+    done = run("erase", "--user", "quagga")
+    assert done.code == 2
+    assert "--yes" in done.err
+    done = run("erase", "--user", "quagga", "--yes")
+    assert (done.code, done.out) == (0, "5 calls erased, and 0 records of the log.\n")
+    assert str(place / "copy") in done.err
+    assert not [path for path in data.rglob("*") if path.is_file() and b"quagga1" in path.read_bytes()]
+    done = run("erase", "--user", "quagga", "--yes", "--json")
+    assert json.loads(done.out) == {"calls": 0, "log_records": 0, "backups": [str(place / "copy")]}
+    assert run("erase", "--user", "x", "--yes", "--data", "none").code == 1
+    assert not (place / "none").exists()
+
+
+def test_erase_asks_what_runs(run, running, monkeypatch):
+    asked = []
+
+    def admin(_target, method, path, *, body, timeout_s):
+        asked.append((method, path, body))
+        return {"calls": 3, "log_records": 4, "backups": []}
+
+    monkeypatch.setattr("trimtab.cli.data.erase.admin", admin)
+    done = run("erase", "--user", "ann", "--project", "acme", "--yes")
+    assert (done.code, done.out) == (0, "3 calls erased, and 4 records of the log.\n")
+    assert asked == [("POST", "calls/erase", {"user": "ann", "project": "acme"})]

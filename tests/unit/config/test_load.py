@@ -47,6 +47,14 @@ def test_openai_s_variables_alone_make_a_provider_and_keep_the_key_out() -> None
     assert config.unset_variables({}) == {"openai": ["OPENAI_API_KEY"]}
 
 
+def test_openai_s_base_url_alone_is_a_server_that_wants_no_key() -> None:
+    config = load_config(None, env=HOME | {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"})
+    assert config.providers == (ProviderSpec(name="openai", base_url="http://127.0.0.1:9/v1"),)
+    assert config.unset_variables({}) == {}
+    with pytest.raises(ConfigError, match="OPENAI_BASE_URL: no URL"):
+        load_config(None, env=HOME | {"OPENAI_BASE_URL": "127.0.0.1:9/v1"})
+
+
 def test_declared_providers_take_the_place_of_the_environment_s(tmp_path: Path) -> None:
     config = load(tmp_path, "[providers.x]\nbase_url = 'http://h/v1'\n", {"OPENAI_API_KEY": "sk"})
     assert [p.name for p in config.providers] == ["x"]

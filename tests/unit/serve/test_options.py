@@ -12,12 +12,12 @@ import pytest
 from trimtab.config import Config, Own
 from trimtab.serve import UpOptions
 from trimtab.serve.child.server import run_async
-from trimtab.serve.folder import Layout
+from trimtab.serve.folder import Layout, clean_run
 from trimtab.serve.options import is_loopback, url_of
 from trimtab.serve.platform import is_alive, raise_open_files, refuse_unsupported
-from trimtab.serve.runfile import Processes
+from trimtab.serve.runfile import Processes, make_token
 from trimtab.serve.spawn import exit_text
-from trimtab.serve.start import configure, model_wish, summary
+from trimtab.serve.start import configure, model_wish, sign_in_url, summary
 from trimtab.types import ConfigError, Policy, ProviderSpec, Release
 
 
@@ -151,3 +151,22 @@ def test_workers_run_on_uvloop() -> None:
         return int("uvloop" in type(asyncio.get_running_loop()).__module__)
 
     assert run_async(loop_name) == 1
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_the_token_is_shown_on_a_terminal_and_in_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_terminal: bool
+) -> None:
+    layout = Layout(tmp_path)
+    layout.make()
+    token = make_token(layout.run)
+    assert make_token(layout.run) == token  # the control process may die and ask again
+    monkeypatch.setattr("sys.stderr.isatty", lambda: on_terminal)
+    url = sign_in_url(layout, "http://127.0.0.1:8401")
+    if on_terminal:
+        assert url == f"http://127.0.0.1:8401/sign-in#token={token}"
+    else:
+        assert token not in url
+        assert str(layout.run / "admin.token") in url
+    clean_run(layout)
+    assert make_token(layout.run) != token

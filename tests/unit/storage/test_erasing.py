@@ -214,3 +214,32 @@ def test_disk_bytes_are_those_of_the_files(tmp_path: Path) -> None:
     assert len([path for path in files if path.suffix == ".db"]) > 1
     assert sizes == {"20260922": sum(path.stat().st_size for path in files)}
     store.close()
+
+
+def test_rows_that_moved_between_pages_leave_no_copies(tmp_path: Path) -> None:
+    """SQLite leaves what it moved where it was: secure_delete alone does not pass this."""
+    draw = random.Random(3)
+    store = open_call_store(tmp_path)
+    for number in range(8):
+        name = f"quagga{number}x"
+        calls = []
+        for i in range(300):
+            who = name if draw.random() < 0.3 else "u"
+            request = b'{"prompt":"a %s word %d %s"}' % (
+                who.encode(),
+                i,
+                draw.randbytes(draw.randrange(700)).hex().encode(),
+            )
+            calls.append(sample_call(user=who, request=request, error_message=who * draw.randrange(5)))
+        for start in range(0, 300, 60):
+            store.insert([unfinished(call) for call in calls[start : start + 60 : 2]])
+            store.index_pending(20)
+            store.insert(draw.sample(calls[: start + 60], start + 60))
+            store.index_pending(40)
+        store.erase(Erasure(user=name))
+        assert where_is(name.encode(), tmp_path) == []
+        for cube in ("hour_model", "minute_project"):
+            assert store.rollup(cube) == store.recount(cube)
+    store.close()
+    assert where_is(b"quagga", tmp_path) == []
+    check(tmp_path / "calls-20260922.db")

@@ -15,8 +15,9 @@ from . import (
     users,
 )
 from .calls import CallRow, call_query, call_row
+from .models import model_rows
 
-__all__ = ["ROUTES", "CallRow", "call_query", "call_row"]
+__all__ = ["ROUTES", "CallRow", "call_query", "call_row", "model_rows"]
 
 ROUTES = (
     *machine.ROUTES,

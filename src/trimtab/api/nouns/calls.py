@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from trimtab.api.replies import actor_of, control_of, read_json, reply, struct_of
 from trimtab.api.table import Route
-from trimtab.storage import CallQuery, Erasure
+from trimtab.storage import CallQuery, Erasure, call_line
 from trimtab.types import Call, CallerError, CallState, NotFound, Purpose, id_time_us
 
 _MOST = 1000
@@ -143,13 +143,13 @@ async def get_call(request: Request) -> Response:
 
 
 async def export_calls(request: Request) -> Response:
-    """Stream calls with their words, one JSON object a line, newest first."""
+    """Stream calls with their words, one a line as `trimtab import` reads them, newest first."""
     query = call_query(dict(request.query_params), ExportFields)
     pages = control_of(request).records.export(query)
 
     async def lines() -> AsyncIterator[bytes]:
         async for page in pages:
-            yield b"".join(msgspec.json.encode(call_row(call, payload=True)) + b"\n" for call in page)
+            yield b"".join(map(call_line, page))
 
     return StreamingResponse(
         lines(), media_type="application/x-ndjson", headers={"cache-control": "no-store"}
@@ -237,8 +237,8 @@ ROUTES = (
     ),
     Route(
         method="GET", path="/api/v1/calls/export", endpoint=export_calls, action="call.export", role="viewer",
-        summary="all matching calls with their words, as JSON lines", query=ExportFields, reply=None,
-        extra=("application/x-ndjson",),
+        summary="all matching calls with their words, as the lines that `trimtab import` reads",
+        query=ExportFields, reply=None, extra=("application/x-ndjson",),
     ),
     Route(
         method="POST", path="/api/v1/calls/erase", endpoint=erase_calls, action="call.erase", role="admin",

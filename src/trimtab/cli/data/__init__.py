@@ -1,1 +1,1 @@
-"""Commands about the data folder as a whole: backup, restore, migrate; export and import of calls."""
+"""Commands about the data folder as a whole: backup, restore, migrate; calls erased, exported, imported."""

@@ -23,6 +23,9 @@ from .wire import CompletionWire, EmbeddingsWire, error_text, text_of, text_or_n
 _completion = msgspec.json.Decoder(CompletionWire).decode
 _embeddings = msgspec.json.Decoder(EmbeddingsWire).decode
 
+_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+"""Codes of a 429 that no pause mends: the account is empty. Another target may still answer."""
+
 
 def completion(body: bytes) -> Completion:
     """Read a `chat.completion`.
@@ -80,9 +83,11 @@ def embeddings(body: bytes) -> Completion:
 
 def refusal(status: int, body: bytes, retry_after_s: float | None) -> ProviderError:
     """Return the error that a status other than 200 means; `body` is its beginning."""
-    message = _message(status, body)
+    message, code = _message(status, body)
     if status == 429:
-        return RateLimited(message, retry_after_s=retry_after_s)
+        limited = RateLimited(message, retry_after_s=retry_after_s)
+        limited.retryable = code not in _SPENT
+        return limited
     if status in (503, 529):
         return ProviderUnavailable(message, retry_after_s=retry_after_s)
     if status in (401, 403):
@@ -113,12 +118,14 @@ def retry_after(value: str, value_ms: str, clock: Clock) -> float | None:
     return max(0.0, pause) if math.isfinite(pause) else None
 
 
-def _message(status: int, body: bytes) -> str:
+def _message(status: int, body: bytes) -> tuple[str, str]:
+    """Return what a refusal says, and the provider's code for it."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         decoded = None
     if isinstance(decoded, dict) and (error := decoded.get("error") or decoded.get("detail")):
-        return f"the provider answered {status}: {error_text(error)[0]}"
+        text, code = error_text(error)
+        return f"the provider answered {status}: {text}", code
     beginning = body[:200].decode("utf-8", "replace").strip()
-    return f"the provider answered {status}" + (f": {beginning}" if beginning else "")
+    return f"the provider answered {status}" + (f": {beginning}" if beginning else ""), ""

@@ -2,9 +2,12 @@
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
+from typing import Any
 
 from trimtab.api import make_api
+from trimtab.console import make_console
 from trimtab.serve.control import ControlRoom, Stores
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
@@ -16,6 +19,10 @@ from .life import LifeLine
 from .server import run_async, serve
 
 _END_S = 2.0
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 def run_control(options: ChildOptions, line: LifeLine) -> int:
@@ -32,7 +39,11 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     token = make_token(layout.run)
     with Stores(layout) as stores, ControlRoom(options, layout, stores, seal, token) as control:
         await control.publish_first()
-        api = make_api(control, token, bound_to_loopback=is_loopback(options.console.host))
+        loopback = is_loopback(options.console.host)
+        app = _beside(
+            make_api(control, token, bound_to_loopback=loopback),
+            make_console(control, bound_to_loopback=loopback),
+        )
         async with asyncio.TaskGroup() as tasks:
             reloads = asyncio.Event()
             loop.add_signal_handler(signal.SIGHUP, reloads.set)
@@ -41,7 +52,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             line.ready()
             try:
                 async with asyncio.timeout(None) as limit:
-                    serving = tasks.create_task(serve(api, options.listener, options.gateway, stop))
+                    serving = tasks.create_task(serve(app, options.listener, options.gateway, stop))
                     await stop.wait()
                     limit.reschedule(loop.time() + _END_S)
                     await serving
@@ -49,3 +60,14 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
                 log.warning("admin requests still open after %g s are cut", _END_S)
             reloading.cancel()
     return EXIT_OK
+
+
+def _beside(api: App, console: App) -> App:
+    """Return one application: the API under its own paths, the console everywhere else."""
+
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        chosen = api if path.startswith("/api/") or path == "/healthz" else console
+        await chosen(scope, receive, send)
+
+    return app

@@ -5,6 +5,8 @@ from pathlib import Path
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
 from trimtab.serve.options import EXIT_OK, ChildOptions
+from trimtab.storage import SnapshotStore
+from trimtab.types import Policy, TrimtabError
 
 from .life import LifeLine, stop_on_sigterm
 
@@ -12,9 +14,30 @@ _EMPTY_S = 50.0
 """How long the last emptying of the log may take; what is left is stored at the next start."""
 
 
+class Published:
+    """The policy that is published at the moment; the last good one where it cannot be read."""
+
+    def __init__(self, snapshots: SnapshotStore) -> None:
+        self._snapshots = snapshots
+        self._generation = 0
+        self._policy = Policy()
+
+    def __call__(self) -> Policy:
+        """Return it: one stat, and a load where it has changed."""
+        try:
+            generation = self._snapshots.generation()
+            if generation != self._generation:
+                self._policy = self._snapshots.load().policy
+                self._generation = generation
+        except TrimtabError as error:
+            log.error("how long calls are kept cannot be read, what held before still does: %s", error)
+        return self._policy
+
+
 def run_recorder(options: ChildOptions, line: LifeLine) -> int:
     """Record until SIGTERM, then empty the log; return the exit status."""
     from trimtab.ledger import Pause, Progress, Recorder
+    from trimtab.storage.files import open_snapshot_store
     from trimtab.storage.sqlite import open_call_store
 
     stop = stop_on_sigterm()
@@ -29,9 +52,16 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
         elif said and not progress.error:
             log.info("calls are stored again")
         said = progress.error
+        if progress.dropped_files or progress.expired:
+            log.info(
+                "too old or too much to keep: %d day files and %d calls removed",
+                progress.dropped_files,
+                progress.expired,
+            )
 
     try:
-        with Recorder(layout.log, store) as recorder:
+        policy = Published(open_snapshot_store(layout.snapshot))
+        with Recorder(layout.log, store, policy=policy) as recorder:
             report(recorder.step())
             line.ready()
             pause = Pause()

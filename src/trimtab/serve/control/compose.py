@@ -80,6 +80,8 @@ def compose(
         fixed: settings that the file sets, by name.
     """
     policy = with_settings(base.policy, stored.settings, fixed)
+    kept = {project.name: project.retention_days for project in stored.projects if project.retention_days}
+    policy = msgspec.structs.replace(policy, project_retention=kept)
     taken = {(route.project, route.name) for route in base.routes}
     named = {spec.name for spec in base.providers}
     added = tuple(

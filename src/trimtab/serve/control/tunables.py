@@ -11,6 +11,8 @@ from trimtab.types import CallerError, Policy
 _DIRECT: Final = {
     "data.payload": "payload",
     "data.on_ledger_failure": "on_ledger_failure",
+    "data.retention_days": "retention_days",
+    "data.disk_gb": "disk_gb",
     "access.open": "open_access",
 }
 """Setting → field of `Policy`; every field of these tables stands beside them, under its own name:"""

@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -162,20 +162,37 @@ class SqliteCallStore:
         """See `CallStore.erase_project`."""
         return sum(1 for _ in self._erase(Erasure(project=project)))
 
+    def expire(self, before: Mapping[str, str]) -> int:
+        """See `CallStore.expire`."""
+        bounds = {project: day_number(day) for project, day in before.items()}
+        with self._using(write=True):
+            return sum(
+                len(self._erase_in(day, [Erasure(project=name) for name, end in bounds.items() if day < end]))
+                for day in self._days()
+            )
+
     def _erase(self, what: Erasure) -> Iterator[bytes]:
         with self._using(write=True):
-            days: dict[int, list[int]] = {}
-            for day, part in self._listing():
-                days.setdefault(day, []).append(part)
-            for day, parts in days.items():
-                of_day: list[bytes] = []
-                for part in parts:
-                    of_day += self._file(day, part).erase(calls_of(what))
-                # Feedback may stand beside its call, or where its call was awaited.
-                for part in parts:
-                    self._file(day, part).erase_feedback(of_day, feedback_of(what))
-                    self._file(day, part).scrub()
-                yield from of_day
+            for day in self._days():
+                yield from self._erase_in(day, [what])
+
+    def _erase_in(self, day: int, whats: list[Erasure]) -> list[bytes]:
+        """Erase in the files of one day; return the ids of the calls that are gone."""
+        gone: list[bytes] = []
+        if not whats:
+            return gone
+        for file in self._files(day, day):
+            for what in whats:
+                gone += file.erase(calls_of(what))
+        for file in self._files(day, day):
+            # Feedback may stand beside its call, or where its call was awaited.
+            for what in whats:
+                file.erase_feedback(gone, feedback_of(what))
+            file.scrub()
+        return gone
+
+    def _days(self) -> list[int]:
+        return sorted({day for day, _ in self._listing()})
 
     def complete(self) -> list[str]:
         """Add to all day files what those of an earlier version lack; return the names of those changed."""
@@ -242,7 +259,7 @@ class SqliteCallStore:
         """
         scans = 2
         with self._using():
-            for day in sorted({day for day, _ in self._listing()}, reverse=True):
+            for day in reversed(self._days()):
                 found = []
                 for file in self._files(day, day):
                     if not file.is_complete():

@@ -17,6 +17,7 @@ from trimtab.types import Call, FeedbackGiven, StorageError
 from . import lookups, upkeep
 from .connection import connect, snapshot, storage_errors, transaction
 from .erase import Condition, erase_calls, erase_feedback
+from .gaps import wipe_gaps
 from .lookups import InSession
 from .payload import CODEC, Parts, PayloadCodec
 from .rollups import Tally, facts_of
@@ -244,9 +245,21 @@ class DayFile:
             erase_feedback(self._connection, on_calls, condition)
 
     def scrub(self) -> None:
-        """Overwrite what was deleted; see `upkeep.scrub`."""
+        """Leave no byte of what was deleted in the file or its write-ahead log; nothing to do without deletions.
+
+        Raises:
+            StorageError: a reader is in the way; nothing is lost, call it again.
+        """
         with storage_errors(self.path):
-            upkeep.scrub(self._connection)
+            if not upkeep.needs_scrub(self._connection):
+                return
+            upkeep.clear_traces(self._connection)
+            self._connection.close()  # with the pages it remembers, gaps and all
+            try:
+                wipe_gaps(self.path)
+            finally:
+                self._connection = connect(self.path, formats=DAY_FORMATS)
+            upkeep.scrubbed(self._connection)
 
     def waiting(self) -> int:
         """Return how many calls wait to be indexed."""

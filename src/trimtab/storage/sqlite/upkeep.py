@@ -1,4 +1,4 @@
-"""Bringing day files of an earlier version up to date, and overwriting what was deleted from one."""
+"""Bringing day files of an earlier version up to date, and clearing what deleted calls leave behind in one."""
 
 import apsw
 
@@ -35,22 +35,26 @@ def complete(connection: apsw.Connection) -> bool:
 
 
 def note_deletion(connection: apsw.Connection) -> None:
-    """Note, in the caller's transaction, that `scrub` has to follow, even if this process dies first."""
+    """Note, in the caller's transaction, that scrubbing has to follow, even if this process dies first."""
     _set_meta(connection, "erasing", 1)
 
 
-def scrub(connection: apsw.Connection) -> None:
-    """Leave no byte of what was deleted in the file or its write-ahead log; nothing to do without deletions.
+def needs_scrub(connection: apsw.Connection) -> bool:
+    """Tell whether something was deleted whose traces may be left."""
+    return _meta(connection, "erasing") == 1
+
+
+def clear_traces(connection: apsw.Connection) -> None:
+    """Leave nothing of what was deleted in any row or free page, and nothing at all in the write-ahead log.
 
     Deleted rows are overwritten as they go; but the word index only notes which calls are gone, until it is
     merged anew, and the write-ahead log keeps old pages until it is cut. Costs a rewrite of the file's word
     index, about a second per 100,000 calls; a file of 0.1 is rewritten whole, once.
+    What SQLite moved about within pages is left to `gaps.wipe_gaps`, and then `scrubbed` is to be told.
 
     Raises:
         StorageError: a reader holds on to the old state; nothing is lost, call it again.
     """
-    if not _meta(connection, "erasing"):
-        return
     pages = -_MERGE_PAGES  # negative: whatever the segments' levels, start to merge them all into one
     while True:
         before = connection.total_changes()
@@ -61,6 +65,10 @@ def scrub(connection: apsw.Connection) -> None:
     if _meta(connection, "clean") != 1:
         _rewrite(connection)
     _cut_log(connection)
+
+
+def scrubbed(connection: apsw.Connection) -> None:
+    """Note that no trace is left."""
     _set_meta(connection, "erasing", 0)
 
 

@@ -9,7 +9,7 @@ from trimtab.storage import CallQuery, CallStore, Cube, RollupRow
 from trimtab.testing.calls import NOON_MS, sample_call, unfinished
 from trimtab.types import Call, FeedbackGiven, id_time_us, new_id
 
-from .erasing import check_disk_bytes, check_erasing, check_responses, check_sessions
+from .erasing import check_disk_bytes, check_erasing, check_expiring, check_responses, check_sessions
 from .refusal import refuses
 
 
@@ -34,6 +34,7 @@ def check_call_store(make: Callable[[], CallStore]) -> None:
     check_responses(store)
     check_sessions(store)
     check_erasing(store)
+    check_expiring(store)
     check_disk_bytes(store, {"20260921", "20260922", "20260923"})
     _check_rollups(store)
     stored = store.count()

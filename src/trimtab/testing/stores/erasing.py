@@ -135,6 +135,31 @@ def check_erasing(store: CallStore) -> None:
     assert after == before, "the rollups must be as if the erased calls had never been"
 
 
+def check_expiring(store: CallStore) -> None:
+    """Check `expire`: a project's calls go from the days before the one that is named, and nothing else does.
+
+    Raises:
+        AssertionError: with the promise that was broken.
+    """
+    before = {cube: store.rollup(cube) for cube in get_args(Cube)}
+    calls = [
+        sample_call(ms=NOON_MS + _DAY_MS * day, project=name)
+        for day in (-1, 0, 1)
+        for name in ("fast", "slow")
+    ]
+    store.insert(calls)
+    assert store.expire({}) == 0, "expire must remove nothing where nothing is named"
+    removed = store.expire({"fast": "20260923", "slow": "20260922", "nobody": "20270101"})
+    assert removed == 3, "expire must say how many calls it removed"
+    left = [call.id for name in ("fast", "slow") for call in reversed(store.find(CallQuery(project=name)))]
+    assert left == [calls[4].id, calls[3].id, calls[5].id], (
+        "expire must keep the day it names, and those after"
+    )
+    assert store.expire({"fast": "20270101", "slow": "20270101"}) == 3, "expire must remove all days before"
+    after = {cube: store.rollup(cube) for cube in get_args(Cube)}
+    assert after == before, "the rollups must be as if the expired calls had never been"
+
+
 def check_disk_bytes(store: CallStore, days: set[str]) -> None:
     """Check `disk_bytes`.
 

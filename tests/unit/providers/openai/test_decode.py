@@ -121,6 +121,13 @@ def test_what_a_status_means(status, kind, elsewhere, retryable):
         assert "api_key" in error.message
 
 
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
+def test_an_empty_account_is_not_asked_again_but_another_target_is(code):
+    error = refusal(429, b'{"error":{"message":"pay first","code":"%b"}}' % code.encode(), None)
+    assert type(error) is RateLimited
+    assert (error.elsewhere, error.retryable) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -1,0 +1,84 @@
+"""Keys that applications hold: list, make, revoke."""
+
+import json
+from typing import cast, get_args
+
+from starlette.responses import Response
+
+from trimtab.console.routes import Route
+from trimtab.console.visit import Visit
+from trimtab.types import PayloadPolicy
+
+from .form import Form, form_page, once, outcome, page_fields
+
+POLICIES: tuple[str, ...] = get_args(PayloadPolicy)
+
+
+async def show(visit: Visit) -> Response:
+    """Return the list, newest first."""
+    keys = await visit.control.objects.keys()
+    if visit.project:
+        keys = [key for key in keys if key.project == visit.project]
+    keys.sort(key=lambda key: key.created_us, reverse=True)
+    return await visit.page("keys.html", title=visit.t("nav.keys"), keys=keys, **page_fields())
+
+
+async def ask(visit: Visit) -> Response:
+    """Return the form for a new key."""
+    return await _form(visit, Form(visit, {}, {"project": visit.project or "default", "payload": ""}))
+
+
+async def make(visit: Visit) -> Response:
+    """Make a key, and show its text: here, and nowhere else ever."""
+    form = await Form.read(visit)
+    name = form.text("name", needed=True, longest=64)
+    project = form.text("project", needed=True, longest=64)
+    payload = form.choice("payload", ("", *POLICIES))
+    if form.ok:
+        with form.blaming():
+            text, key, published = await visit.control.objects.add_key(
+                visit.actor, name, project, cast("PayloadPolicy", payload) if payload else None
+            )
+            health = await visit.control.machine.health()
+            return await visit.page(
+                "key_made.html",
+                title=visit.t("key.made"),
+                text=text,
+                key=key,
+                late=not published.obeyed,
+                example=example(health.get("gateway") or visit.site.gateway_url, text, visit.t("key.hello")),
+            )
+    return await _form(visit, form)
+
+
+def example(gateway: str, key: str, greeting: str) -> str:
+    """Return a command that makes a call with the key; empty where no gateway is known."""
+    if not gateway:
+        return ""
+    body = {"model": "own/smollm2", "messages": [{"role": "user", "content": greeting}]}
+    return (
+        f"curl {gateway}/v1/chat/completions \\\n  -H 'Authorization: Bearer {key}' \\\n"
+        f"  -H 'Content-Type: application/json' \\\n  -d '{json.dumps(body, ensure_ascii=False)}'"
+    )
+
+
+async def revoke(visit: Visit) -> Response:
+    """Revoke a key."""
+    published = await visit.control.objects.revoke_key(visit.actor, visit.path_params["id"])
+    return visit.redirect("/keys", done=outcome(published, "key_revoked"))
+
+
+async def _form(visit: Visit, form: Form) -> Response:
+    projects = [project.name for project in await visit.control.objects.projects()]
+    if (asked := form.values.get("project")) and asked not in projects:
+        form.problem("project", "no_project", name=asked)
+    fields = {"title": visit.t("key.new"), "names": projects, "policies": ("", *POLICIES)}
+    return await form_page(visit, "key_new.html", form, **fields)
+
+
+ROUTES = (
+    Route("GET", "/keys", show),
+    Route("GET", "/keys/-/new", ask, "editor"),
+    Route("POST", "/keys/-/new", once(make), "editor"),
+    Route("POST", "/keys/{id}/revoke", once(revoke), "editor"),
+)

@@ -1,0 +1,153 @@
+"""Providers: list, test, add, change, rotate the key, remove. What the configuration file declares is read-only."""
+
+import re
+
+import msgspec
+from starlette.responses import Response
+
+from trimtab.api import ProviderRow
+from trimtab.console.routes import Route
+from trimtab.console.visit import Visit
+from trimtab.plugins import entries
+from trimtab.types import CallerError, NotFound, ProviderSpec
+
+from .form import Form, form_page, once, outcome, page_fields
+
+USUAL_KIND = "openai"
+"""The dialect that most servers speak; chosen in a new form."""
+
+_SEPARATORS = re.compile(r"[\s,]+")
+
+
+async def show(visit: Visit) -> Response:
+    """Return the list: the file's first, then by name."""
+    rows = sorted(await visit.control.objects.providers(), key=lambda row: (row.owner, row.name))
+    return await visit.page("providers.html", title=visit.t("nav.providers"), rows=rows, **page_fields())
+
+
+async def ask(visit: Visit) -> Response:
+    """Return the form for a new provider."""
+    return await _new(visit, Form(visit, {}, {"kind": USUAL_KIND}))
+
+
+async def add(visit: Visit) -> Response:
+    """Add a provider with its key."""
+    form = await Form.read(visit)
+    name = form.name("name")
+    key = form.secret("api_key", shortest=1, needed=False)
+    if name in [row.name for row in await visit.control.objects.providers()]:
+        form.problem("name", "taken", name=name)
+    spec = _read(form, name)
+    if form.ok:
+        with form.blaming():
+            published = await visit.control.objects.put_provider(visit.actor, spec, api_key=key or None)
+            return visit.redirect(f"/providers/{name}", done=outcome(published, "provider_added"))
+    return await _new(visit, form)
+
+
+async def open_one(visit: Visit) -> Response:
+    """Return one provider; with forms where the store owns it and the visitor is an admin."""
+    return await _page(visit, await _provider(visit))
+
+
+async def change(visit: Visit) -> Response:
+    """Change a provider of the store's; its key stays unless another is given."""
+    row = await _provider(visit)
+    form = await Form.read(visit)
+    key = form.secret("api_key", shortest=1, needed=False)
+    asked = _read(form, row.name)
+    if form.ok:
+        with form.blaming():
+            spec = await _present(visit, row, asked)
+            published = await visit.control.objects.put_provider(visit.actor, spec, api_key=key or None)
+            return visit.redirect(f"/providers/{row.name}", done=outcome(published, "saved"))
+    return await _page(visit, row, form)
+
+
+async def rotate(visit: Visit) -> Response:
+    """Give a provider another key."""
+    row = await _provider(visit)
+    form = await Form.read(visit)
+    key = form.secret("api_key", shortest=1)
+    if form.ok:
+        with form.blaming():
+            published = await visit.control.objects.rotate_key(visit.actor, row.name, key)
+            return visit.redirect(f"/providers/{row.name}", done=outcome(published, "key_rotated"))
+    return await _page(visit, row, form)
+
+
+async def remove(visit: Visit) -> Response:
+    """Remove a provider of the store's, once its name was typed."""
+    row = await _provider(visit)
+    form = await Form.read(visit)
+    form.typed("typed_name", row.name)
+    if form.ok:
+        with form.blaming():
+            published = await visit.control.objects.remove_provider(visit.actor, row.name)
+            return visit.redirect("/providers", done=outcome(published, "provider_removed"))
+    return await _page(visit, row, form)
+
+
+async def test(visit: Visit) -> Response:
+    """Ask a provider for its models, and say what came of it: in place, or on the provider's page."""
+    row = await _provider(visit)
+    result = await visit.control.objects.test_provider(visit.actor, row.name)
+    if visit.partial:
+        return visit.fragment("provider_test.html", result=result)
+    return await _page(visit, row, result=result)
+
+
+def _read(form: Form, name: str) -> ProviderSpec:
+    base_url = form.text("base_url", longest=500)
+    if base_url and not base_url.startswith(("https://", "http://")):
+        form.problem("base_url", "url")
+    models = tuple(filter(None, _SEPARATORS.split(form.text("models", longest=20_000))))
+    return ProviderSpec(
+        name=name, kind=form.choice("kind", _kinds()), base_url=base_url, models=tuple(dict.fromkeys(models))
+    )
+
+
+async def _present(visit: Visit, row: ProviderRow, asked: ProviderSpec) -> ProviderSpec:
+    """Return a provider as it is now, with what the form asks for: what the form does not show stays."""
+    snapshot = await visit.control.machine.snapshot()
+    now = next((spec for spec in snapshot.providers if spec.name == row.name), asked)
+    return msgspec.structs.replace(now, kind=asked.kind, base_url=asked.base_url, models=asked.models)
+
+
+def _kinds() -> list[str]:
+    return sorted(entries("trimtab.providers"))
+
+
+async def _provider(visit: Visit) -> ProviderRow:
+    name = visit.path_params["name"]
+    for row in await visit.control.objects.providers():
+        if row.name == name:
+            return row
+    raise NotFound(f"there is no provider {name!r}")
+
+
+async def _new(visit: Visit, form: Form) -> Response:
+    return await form_page(visit, "provider_new.html", form, title=visit.t("provider.new"), kinds=_kinds())
+
+
+async def _page(visit: Visit, row: ProviderRow, sent: Form | None = None, **fields: object) -> Response:
+    if sent is not None and row.owner == "file":
+        raise CallerError(f"the configuration file declares {row.name!r}; change it there")
+    present = {"kind": row.kind, "base_url": row.base_url, "models": "\n".join(row.models)}
+    form = Form(visit, {} if sent is None else sent.values, present)
+    form.problems = {} if sent is None else sent.problems
+    kinds = _kinds() if row.kind in _kinds() else [row.kind, *_kinds()]
+    fields = {"result": None, "kinds": kinds, "it": row} | fields
+    return await form_page(visit, "provider.html", form, title=row.name, **fields)
+
+
+ROUTES = (
+    Route("GET", "/providers", show),
+    Route("GET", "/providers/-/new", ask, "editor"),
+    Route("POST", "/providers/-/new", once(add), "editor"),
+    Route("GET", "/providers/{name}", open_one),
+    Route("POST", "/providers/{name}", once(change), "editor"),
+    Route("POST", "/providers/{name}/key", once(rotate), "admin"),
+    Route("POST", "/providers/{name}/remove", once(remove), "editor"),
+    Route("POST", "/providers/{name}/test", test, "editor"),
+)

@@ -1,0 +1,182 @@
+"""Sums over a stretch of time, out of rollups: never out of calls."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from trimtab.stats import LogHistogram
+from trimtab.storage import Cube, RollupRow
+
+_US_PER_S = 1_000_000
+HOUR_US = 3600 * _US_PER_S
+DAY_US = 24 * HOUR_US
+_OVERVIEWS_KEPT = 64
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time that a page can show: which rollup has it, and in what steps."""
+
+    name: str
+    seconds: int
+    step_s: int
+    cube: Cube
+
+
+SPANS: tuple[Span, ...] = (
+    Span("1h", 3600, 60, "minute_project"),
+    Span("6h", 6 * 3600, 300, "minute_project"),
+    Span("24h", 24 * 3600, 3600, "hour_model"),
+    Span("7d", 7 * 86_400, 3600, "hour_model"),
+    Span("30d", 30 * 86_400, 6 * 3600, "hour_model"),
+)
+
+
+def span_of(name: str) -> Span:
+    """Return the span of a name, a day where there is none such."""
+    return next((span for span in SPANS if span.name == name), SPANS[2])
+
+
+@dataclass
+class Sums:
+    """What some rollup rows come to."""
+
+    calls: int = 0
+    errors: int = 0
+    unfinished: int = 0
+    cost_nusd: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    latency: LogHistogram = field(default_factory=LogHistogram)
+
+    def add(self, row: RollupRow, *, latency: bool = True) -> None:
+        """Add a row; without latencies that costs a tenth."""
+        self.calls += row.calls
+        self.errors += row.errors
+        self.unfinished += row.unfinished
+        self.cost_nusd += row.cost_nusd
+        self.input_tokens += row.input_tokens
+        self.output_tokens += row.output_tokens
+        if latency:
+            self.latency.merge_packed(row.latency)
+
+    def join(self, other: "Sums") -> None:
+        """Add other sums."""
+        self.calls += other.calls
+        self.errors += other.errors
+        self.unfinished += other.unfinished
+        self.cost_nusd += other.cost_nusd
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.latency.merge(other.latency)
+
+    @property
+    def error_share(self) -> float | None:
+        """Failed calls of all; None where there are none."""
+        return self.errors / self.calls if self.calls else None
+
+    @property
+    def p50_ms(self) -> float | None:
+        """The median of latencies."""
+        return self.latency.quantile(0.5)
+
+    @property
+    def p95_ms(self) -> float | None:
+        """The latency that 95 of 100 calls stay below."""
+        return self.latency.quantile(0.95)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A span's sums: by step for the charts, by model for the table, and all together."""
+
+    since_us: int
+    until_us: int
+    steps: list[tuple[int, Sums]]
+    """(start in seconds since 1970, sums)."""
+    models: list[tuple[str, Sums]]
+    """Over whole hours."""
+    total: Sums
+
+
+Ask = Callable[[Cube, int, int], Awaitable[list[RollupRow]]]
+"""`Records.rollup`."""
+
+
+class Overviews:
+    """Makes overviews, and keeps each for a moment: a page and its charts ask for the same one."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], Overview] = OrderedDict()
+        self._users: tuple[int, list[RollupRow]] = (0, [])
+
+    async def users_today(self, ask: Ask, project: str, now_us: int) -> list[tuple[str, Sums]]:
+        """Return the users of this day (UTC), most calls first, without latencies; at most 60 s old.
+
+        One day only: an application may have tens of thousands of users a day.
+        """
+        read_us, rows = self._users
+        if not 0 <= now_us - read_us < 60 * _US_PER_S:
+            rows = await ask("day_user", now_us // DAY_US * DAY_US, 0)
+            self._users = (now_us, rows)
+        return by_key(of_project(rows, project), latency=False)
+
+    async def get(self, ask: Ask, span: Span, project: str, now_us: int) -> Overview:
+        """Return a span's overview, at most 3 s old, or 60 s where the span is longer than a day."""
+        key = (span.name, project)
+        age_us = (60 if span.seconds > 86_400 else 3) * _US_PER_S
+        kept = self._kept.get(key)
+        if kept is not None and 0 <= now_us - kept.until_us < age_us:
+            return kept
+        made = await _overview(ask, span, project, now_us)
+        self._kept[key] = made
+        self._kept.move_to_end(key)
+        while len(self._kept) > _OVERVIEWS_KEPT:
+            self._kept.popitem(last=False)
+        return made
+
+
+async def _overview(ask: Ask, span: Span, project: str, now_us: int) -> Overview:
+    since_us = now_us - span.seconds * _US_PER_S
+    hours = of_project(await ask("hour_model", since_us // HOUR_US * HOUR_US, 0), project)
+    step_us = span.step_s * _US_PER_S
+    rows = hours
+    if span.cube != "hour_model":
+        rows = of_project(await ask(span.cube, since_us // step_us * step_us, 0), project)
+    steps = by_step(rows, since_us, now_us, span.step_s)
+    total = Sums()
+    for _, sums in steps:
+        total.join(sums)
+    return Overview(since_us, now_us, steps, by_key(hours), total)
+
+
+def of_project(rows: Iterable[RollupRow], project: str) -> list[RollupRow]:
+    """Return the rows of a project; of all, if it is empty."""
+    return [row for row in rows if not project or row.key[0] == project]
+
+
+def total(rows: Iterable[RollupRow]) -> Sums:
+    """Return the sums over rows."""
+    sums = Sums()
+    for row in rows:
+        sums.add(row)
+    return sums
+
+
+def by_key(rows: Iterable[RollupRow], *, latency: bool = True) -> list[tuple[str, Sums]]:
+    """Return (second part of the key, sums), most calls first."""
+    groups: dict[str, Sums] = {}
+    for row in rows:
+        groups.setdefault(row.key[1], Sums()).add(row, latency=latency)
+    return sorted(groups.items(), key=lambda item: (-item[1].calls, item[0]))
+
+
+def by_step(rows: Iterable[RollupRow], since_us: int, until_us: int, step_s: int) -> list[tuple[int, Sums]]:
+    """Return (start in seconds since 1970, sums) of every step in the bounds, empty ones too."""
+    step_us = step_s * _US_PER_S
+    steps = {at: Sums() for at in range(since_us // step_us * step_us, until_us, step_us)}
+    for row in rows:
+        sums = steps.get(row.start_us // step_us * step_us)
+        if sums is not None:
+            sums.add(row)
+    return [(at // _US_PER_S, sums) for at, sums in steps.items()]
