@@ -55,6 +55,15 @@ def test_changed_settings_of_the_gateway_hold_in_the_new_workers(provider, tmp_p
     assert time.monotonic() - began < 5
 
 
+def test_the_command_returns_once_the_workers_are_replaced(provider, tmp_path) -> None:
+    with House(tmp_path / "house", provider.base_url, workers=2) as house:
+        before = {house.ready_pid("worker-1"), house.ready_pid("worker-2")}
+        assert "2 workers are replaced" in house.run("restart")
+        assert {house.ready_pid("worker-1b"), house.ready_pid("worker-2b")}.isdisjoint(before)
+        status, health = house.admin("/api/v1/health")
+        assert (status, health["status"]) == (200, "ok")
+
+
 def ask_for_roll(house: House) -> str:
     """Ask for a rolling restart that will not succeed; return why it did not."""
     os.kill(house.processes().supervisor, signal.SIGUSR2)

@@ -70,6 +70,8 @@ class House:
     drain_s: float = 5.0
     provider: str = ""
     """More lines of the provider's section."""
+    options: tuple[str, ...] = ()
+    """More words for `trimtab up`."""
     port: int = field(default_factory=free_port, init=False)
     console_port: int = field(default_factory=free_port, init=False)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -92,7 +94,7 @@ class House:
         config.write_text(CONFIG.format(**settings, provider=self.provider, own=str(self.own).lower()))
         self.starts += 1
         words = [Path(sys.executable).parent / "trimtab", "up", "--config", config, "--data", self.data]
-        words += ["--port", self.port, "--console-port", self.console_port]
+        words += ["--port", self.port, "--console-port", self.console_port, *self.options]
         with (self.home / f"log-{self.starts}").open("wb") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in words],
@@ -158,6 +160,17 @@ class House:
                     if (folder / "cwd").readlink() == home and not is_gone(int(folder.name)):
                         found.append(int(folder.name))
         return found
+
+    def run(self, *words: str) -> str:
+        """Run a `trimtab` command on this house; return what it printed."""
+        command = [str(Path(sys.executable).parent / "trimtab"), *words, "--data", str(self.data)]
+        command += ["--config", str(self.home / "trimtab.toml")]
+        env = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
+        done = subprocess.run(
+            command, cwd=self.home, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def admin(self, path: str) -> tuple[int, Any]:
         """Ask the admin API."""
