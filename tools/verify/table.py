@@ -80,10 +80,7 @@ FACE: Checks = {
         ),
     ),
     "wheel": Check("the built wheel in an empty environment", "wheel"),
-    "rolling": Check(
-        "rolling restart",
-        tests=(("no call fails under 200 calls/s", ("tests/e2e/test_rolling_restart.py",)),),
-    ),
+    "rolling": Check("no call fails while workers are replaced under 200 calls/s", "rolling"),
     "privacy": Check(
         "erasure, export, backup, retention",
         tests=(
@@ -98,7 +95,12 @@ FACE: Checks = {
     ),
     "demo": Check(
         "the demo",
-        tests=(("fills and removes itself, and touches no other project", ("tests/e2e/test_demo.py",)),),
+        tests=(
+            (
+                "fills and removes itself, and touches no other project",
+                ("tests/e2e/test_demo.py", "tests/unit/serve/test_demo.py"),
+            ),
+        ),
     ),
     "readme": Check("every code block of the README in a fresh environment", "readme"),
 }

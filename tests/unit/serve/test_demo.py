@@ -36,12 +36,10 @@ def other_call(number: int) -> Call:
 def others(local: Local) -> object:
     """Everything there is of other projects."""
     calls = [c for c in local.calls.find(ALL, payload=True) if c.opened.project != DEMO]
-    found = {
-        c.id for c in local.calls.find(CallQuery(text="refund", limit=100_000)) if c.opened.project != DEMO
-    }
+    found = {c.id for c in local.calls.find(CallQuery(text="refund", limit=100_000)) if c.opened.project != DEMO}
     cubes = ("hour_model", "hour_prompt", "day_user", "minute_project")
     sums = [row for cube in cubes for row in local.calls.rollup(cube) if row.key[0] != DEMO]
-    keys = [key for key in local.app.keys() if key.project != DEMO]  # noqa: SIM118 - no dict: the store's method
+    keys = [key for key in local.app.keys() if key.project != DEMO]  # noqa: SIM118 - a method
     return calls, found, sums, keys, [p for p in local.app.projects() if p.name != DEMO]
 
 
@@ -82,11 +80,7 @@ def test_it_is_a_day_of_everything(demo) -> None:
 def test_one_provider_fails_for_a_while_and_others_take_over(demo) -> None:
     local, _, _ = demo
     calls = local.calls.find(CallQuery(project=DEMO, limit=100_000))
-    moved = [
-        c
-        for c in calls
-        if c.closed and c.closed.model and c.closed.provider != c.opened.model.partition("/")[0]
-    ]
+    moved = [c for c in calls if c.closed and c.closed.model and c.closed.provider != c.opened.model.partition("/")[0]]
     struck = [c for c in moved if c.opened.model.startswith("anthropic/")]
     assert len(struck) >= 20
     times = sorted(c.opened.opened_us for c in struck)
@@ -110,7 +104,7 @@ def test_it_says_what_it_is_and_its_keys_let_nobody_in(demo) -> None:
     assert Project(name=DEMO, title="Demo") in [
         Project(name=p.name, title=p.title) for p in local.app.projects()
     ]
-    keys = [key for key in local.app.keys() if key.project == DEMO]  # noqa: SIM118 - no dict: the store's method
+    keys = [key for key in local.app.keys() if key.project == DEMO]  # noqa: SIM118 - a method
     assert keys
     assert all(key.name.endswith("(demo)") for key in keys)
     assert {c.opened.project for c in local.calls.find(CallQuery(key=keys[0].id, limit=10))} == {DEMO}
@@ -127,9 +121,7 @@ def test_a_second_time_changes_nothing(demo) -> None:
 def test_the_same_moment_makes_the_same_records(tmp_path) -> None:
     made = []
     for name in ("one", "two"):
-        keys = dict.fromkeys(
-            ("support", "support-ja", "notes", "invoices", "review", "translate", "search"), "key_1"
-        )
+        keys = dict.fromkeys(("support", "support-ja", "notes", "invoices", "review", "translate", "search"), "key_1")
         assert fill_log(tmp_path / name, keys, NOW_US).calls > 3000
         [segment] = [path for path in (tmp_path / name).iterdir() if path.is_file()]
         made.append(segment.read_bytes())
