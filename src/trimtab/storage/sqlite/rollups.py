@@ -170,7 +170,11 @@ class Tally:
             (CUBES.index(cube), since_us, until_us),
         )
         for row in rows:
-            self.cell(row[:5]).add(Cell(row[5:12], row[12]))
+            cell, known = Cell(row[5:12], row[12]), self.cells.get(row[:5])
+            if known is None:  # nearly always: a cell stands in one file, unless its day has several
+                self.cells[row[:5]] = cell
+            else:
+                known.add(cell)
 
     def recount(self, connection: apsw.Connection, cube: Cube) -> None:
         """Add what a file's calls themselves come to. Scans."""
