@@ -7,23 +7,11 @@ Never opens a store, starts a process or reads a file: it asks the `Control` por
 Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
+from .answers import DemoFilled, Erased, ProviderRow, ProviderTest, Published, Restarted, SettingRow
 from .app import ROUTES, make_api
 from .nouns import CallRow, call_query, call_row, model_rows
 from .openapi import document
-from .port import (
-    Control,
-    DemoFilled,
-    Erased,
-    Machine,
-    Objects,
-    People,
-    ProviderRow,
-    ProviderTest,
-    Published,
-    Records,
-    Restarted,
-    SettingRow,
-)
+from .port import Control, Machine, Objects, People, Records
 from .table import Route
 
 __all__ = [

@@ -7,7 +7,7 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trimtab.api.port import Published
+from trimtab.api.answers import Published
 from trimtab.api.replies import actor_of, control_of, read_json, reply
 from trimtab.api.table import Route
 

@@ -7,7 +7,7 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trimtab.api.port import Published, SettingRow
+from trimtab.api.answers import Published, SettingRow
 from trimtab.api.replies import actor_of, control_of, read_json, read_query, reply
 from trimtab.api.table import Nothing, Route
 from trimtab.types import SavedView, SettingChange

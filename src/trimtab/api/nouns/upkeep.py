@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trimtab.api.port import DemoFilled, Restarted
+from trimtab.api.answers import DemoFilled, Restarted
 from trimtab.api.replies import actor_of, control_of, reply
 from trimtab.api.table import Route
 

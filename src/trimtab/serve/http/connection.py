@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_unsent",
         "blocked",
+        "client",
         "closing",
         "deadline",
         "draining",
@@ -69,6 +70,8 @@ class Connection(asyncio.Protocol):
         self._lingering = False
         self._deaf = False
         """What arrives is thrown away."""
+        self.client: tuple[str, int] | None = None
+        """The client's address and port, where it has one."""
         self.deadline = inf
         """Until when the client has to go on, in the loop's time; the server looks."""
         self.blocked = False
@@ -84,6 +87,9 @@ class Connection(asyncio.Protocol):
         """Begin to wait for a request."""
         self._transport = made = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         self.write, self.writelines = made.write, made.writelines
+        peer = made.get_extra_info("peername")
+        if isinstance(peer, tuple):  # a Unix socket's peer has a text, or nothing
+            self.client = peer[0], peer[1]
         made.set_write_buffer_limits(high=UNSENT_BYTES)
         self.deadline = self.server.horizon
         self.server.opened(self)

@@ -141,7 +141,7 @@ class Reader:
                 "query_string": target.query,
                 "root_path": "",
                 "headers": headers,
-                "client": None,
+                "client": connection.client,
                 "server": server.address,
             },
         )
