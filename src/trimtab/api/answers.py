@@ -1,6 +1,6 @@
 """What the control process answers, beside what `types` and `storage` define."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 

@@ -1,7 +1,7 @@
 """What the API and the console ask of the process they live in: one port, in five parts."""
 
 from collections.abc import AsyncIterator
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
 from trimtab.types import (
