@@ -90,6 +90,7 @@ class HttpServer:
         finally:
             for task in waiting:
                 task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _await_clients(self, stop: asyncio.Event) -> None:
         """Return once `stop` is set, or the last connection is gone after `retire`."""
