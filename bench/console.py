@@ -25,9 +25,9 @@ from .procfs import process_cpu_ns
 
 CALL_MS, SEARCH_MS, PAGE_MS, CALL_KB = 5, 20, 50, 2.0
 PAGES = (
-    "/", "/home/series.json", "/home/waiting", "/calls", "/calls/rows", "/calls?text=refund",
-    "/calls?text=%E8%BF%94%E9%87%91", "/calls?state=error", "/calls/{id}", "/sessions", "/models",
-    "/providers", "/keys", "/projects", "/users", "/settings", "/settings/-/history", "/audit", "/health", "/privacy",
+    "/", "/?range=30d", "/home/series.json?range=7d", "/home/series.json?range=30d", "/home/waiting",
+    "/calls", "/calls/rows", "/calls?text=refund", "/calls?text=%E8%BF%94%E9%87%91", "/calls?state=error", "/calls/{id}", "/sessions",
+    "/models", "/providers", "/keys", "/projects", "/users", "/settings", "/settings/-/history", "/audit", "/health", "/privacy",
 )  # fmt: skip
 """The console's pages; {id} stands for a call's."""
 

@@ -36,7 +36,9 @@ def other_call(number: int) -> Call:
 def others(local: Local) -> object:
     """Everything there is of other projects."""
     calls = [c for c in local.calls.find(ALL, payload=True) if c.opened.project != DEMO]
-    found = {c.id for c in local.calls.find(CallQuery(text="refund", limit=100_000)) if c.opened.project != DEMO}
+    found = {
+        c.id for c in local.calls.find(CallQuery(text="refund", limit=100_000)) if c.opened.project != DEMO
+    }
     cubes = ("hour_model", "hour_prompt", "day_user", "minute_project")
     sums = [row for cube in cubes for row in local.calls.rollup(cube) if row.key[0] != DEMO]
     keys = [key for key in local.app.keys() if key.project != DEMO]  # noqa: SIM118 - a method
@@ -80,7 +82,11 @@ def test_it_is_a_day_of_everything(demo) -> None:
 def test_one_provider_fails_for_a_while_and_others_take_over(demo) -> None:
     local, _, _ = demo
     calls = local.calls.find(CallQuery(project=DEMO, limit=100_000))
-    moved = [c for c in calls if c.closed and c.closed.model and c.closed.provider != c.opened.model.partition("/")[0]]
+    moved = [
+        c
+        for c in calls
+        if c.closed and c.closed.model and c.closed.provider != c.opened.model.partition("/")[0]
+    ]
     struck = [c for c in moved if c.opened.model.startswith("anthropic/")]
     assert len(struck) >= 20
     times = sorted(c.opened.opened_us for c in struck)
@@ -121,7 +127,9 @@ def test_a_second_time_changes_nothing(demo) -> None:
 def test_the_same_moment_makes_the_same_records(tmp_path) -> None:
     made = []
     for name in ("one", "two"):
-        keys = dict.fromkeys(("support", "support-ja", "notes", "invoices", "review", "translate", "search"), "key_1")
+        keys = dict.fromkeys(
+            ("support", "support-ja", "notes", "invoices", "review", "translate", "search"), "key_1"
+        )
         assert fill_log(tmp_path / name, keys, NOW_US).calls > 3000
         [segment] = [path for path in (tmp_path / name).iterdir() if path.is_file()]
         made.append(segment.read_bytes())
