@@ -12,7 +12,6 @@ from .nouns import CallRow, call_query, call_row, model_rows
 from .openapi import document
 from .port import (
     Control,
-    DemoFilled,
     Erased,
     Machine,
     Objects,
@@ -21,10 +20,10 @@ from .port import (
     ProviderTest,
     Published,
     Records,
-    Restarted,
     SettingRow,
 )
 from .table import Route
+from .upkeep import DemoFilled, Restarted
 
 __all__ = [
     "ROUTES",

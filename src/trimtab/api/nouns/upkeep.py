@@ -3,9 +3,9 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trimtab.api.port import DemoFilled, Restarted
 from trimtab.api.replies import actor_of, control_of, reply
 from trimtab.api.table import Route
+from trimtab.api.upkeep import DemoFilled, Restarted
 
 
 async def post_restart(request: Request) -> Response:
