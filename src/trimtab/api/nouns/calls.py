@@ -148,6 +148,7 @@ async def export_calls(request: Request) -> Response:
     pages = control_of(request).records.export(query)
 
     async def lines() -> AsyncIterator[bytes]:
+        """Yield a page's lines at a time."""
         async for page in pages:
             yield b"".join(map(call_line, page))
 

@@ -56,10 +56,20 @@ async def list_providers(request: Request) -> Response:
 async def put_provider(request: Request) -> Response:
     """Add a provider, or change one that was added at run time."""
     name = request.path_params["name"]
-    fields = msgspec.structs.asdict(await read_json(request, ProviderFields))
-    api_key = fields.pop("api_key")
-    spec = ProviderSpec(name=name, **(fields | {"models": tuple(fields["models"])}))
-    published = await control_of(request).objects.put_provider(actor_of(request), spec, api_key=api_key)
+    fields = await read_json(request, ProviderFields)
+    spec = ProviderSpec(
+        name=name,
+        kind=fields.kind,
+        base_url=fields.base_url,
+        models=tuple(fields.models),
+        headers=fields.headers,
+        max_connections=fields.max_connections,
+        deadlines=fields.deadlines,
+        options=fields.options,
+    )
+    published = await control_of(request).objects.put_provider(
+        actor_of(request), spec, api_key=fields.api_key
+    )
     return reply(ChangedProvider(name=name, published=published))
 
 

@@ -127,6 +127,7 @@ class People:
                 detail["password"] = "changed"  # noqa: S105 - says that, not what
 
             def change(app: AppStore) -> None:
+                """Store the user, and end sign-ins that must not go on."""
                 app.put_user(new)
                 if hashed is not None or new.disabled:
                     app.end_logins_of(new.name)

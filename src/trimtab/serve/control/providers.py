@@ -19,6 +19,7 @@ from trimtab.types import (
     Forbidden,
     NotFound,
     ProviderSpec,
+    Reach,
     StoredProvider,
     TotalTimeout,
     TrimtabError,
@@ -217,14 +218,17 @@ class Providers:
         """
         if not spec.base_url:
             return
-        reach = "private" if self._room.base.policy.private_addresses else "public"
+        reach: Reach = "private" if self._room.base.policy.private_addresses else "public"
         try:
             origin = parse_origin(spec.base_url, "provider")
+        except ConfigError as error:
+            raise CallerError(error.message, param="base_url") from error
+        try:
             async with asyncio.timeout(_RESOLVE_S):
-                await screened(origin.host, origin.port, reach, tls=origin.tls)  # type: ignore[arg-type]
-        except (ConfigError, AddressRefused) as error:
+                await screened(origin.host, origin.port, reach, tls=origin.tls)
+        except AddressRefused as error:
             raise CallerError(f"base_url: {error.message}", param="base_url") from error
-        except (TimeoutError, OSError, UnicodeError) as error:
+        except (TimeoutError, OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could hold
             raise CallerError(
                 f"base_url: the name {origin.host[:80]!r} does not resolve here; correct it, or mend the name service",
                 param="base_url",

@@ -43,6 +43,9 @@ class Records:
         if self._writer is not None:
             self._writer.close()
 
+    def _open_log(self) -> LogWriter:
+        return LogWriter(self._room.layout.log, "control", durability=self._durability)
+
     async def find(self, query: CallQuery, *, payload: bool) -> list[Call]:
         """See `api.Records.find`."""
         return await self._room.stores.calls(lambda calls: calls.find(query, payload=payload))
@@ -97,9 +100,7 @@ class Records:
         async with self._opening:
             if self._writer is None:
                 # Opened on need: most installations get their feedback over the gateway.
-                self._writer = await asyncio.to_thread(
-                    LogWriter, self._room.layout.log, "control", durability=self._durability
-                )
+                self._writer = await asyncio.to_thread(self._open_log)
         await self._writer.append_durable(record)
         return record
 

@@ -114,6 +114,7 @@ class Room:
         stored = await self._sound(await self.stores.app(gather))
 
         def put(app: AppStore) -> int:
+            """Publish under the next generation."""
             snapshot = compose(self.base, stored, app.next_generation(), fixed=self.fixed)
             self.stores.snapshots.publish(snapshot)
             return snapshot.generation
@@ -192,6 +193,7 @@ class Room:
         entry = self.entry(actor, deed)
 
         def both(app: AppStore) -> None:
+            """Do it and note it, or neither."""
             with app.together():
                 work(app)
                 app.add_audit(entry)
