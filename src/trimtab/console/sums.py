@@ -9,7 +9,6 @@ from trimtab.storage import Cube, RollupRow
 
 _US_PER_S = 1_000_000
 HOUR_US = 3600 * _US_PER_S
-DAY_US = 24 * HOUR_US
 _OVERVIEWS_KEPT = 64
 
 
@@ -49,16 +48,15 @@ class Sums:
     output_tokens: int = 0
     latency: LogHistogram = field(default_factory=LogHistogram)
 
-    def add(self, row: RollupRow, *, latency: bool = True) -> None:
-        """Add a row; without latencies that costs a tenth."""
+    def add(self, row: RollupRow) -> None:
+        """Add a row."""
         self.calls += row.calls
         self.errors += row.errors
         self.unfinished += row.unfinished
         self.cost_nusd += row.cost_nusd
         self.input_tokens += row.input_tokens
         self.output_tokens += row.output_tokens
-        if latency:
-            self.latency.merge_packed(row.latency)
+        self.latency.merge_packed(row.latency)
 
     def join(self, other: "Sums") -> None:
         """Add other sums."""
@@ -108,18 +106,20 @@ class Overviews:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str], Overview] = OrderedDict()
-        self._users: tuple[int, list[RollupRow]] = (0, [])
+        self._before: OrderedDict[tuple[str, str], tuple[int, Sums]] = OrderedDict()
 
-    async def users_today(self, ask: Ask, project: str, now_us: int) -> list[tuple[str, Sums]]:
-        """Return the users of this day (UTC), most calls first, without latencies; at most 60 s old.
-
-        One day only: an application may have tens of thousands of users a day.
-        """
-        read_us, rows = self._users
-        if not 0 <= now_us - read_us < 60 * _US_PER_S:
-            rows = await ask("day_user", now_us // DAY_US * DAY_US, 0)
-            self._users = (now_us, rows)
-        return by_key(of_project(rows, project), latency=False)
+    async def before(self, ask: Ask, span: Span, project: str, now_us: int) -> Sums:
+        """Return the sums of the stretch as long as the span that ended where it begins; at most 60 s old."""
+        key = (span.name, project)
+        at_us, sums = self._before.get(key, (0, Sums()))
+        if not 0 <= now_us - at_us < 60 * _US_PER_S:
+            step_us, length_us = span.step_s * _US_PER_S, span.seconds * _US_PER_S
+            until_us = (now_us - length_us) // step_us * step_us
+            sums = total(of_project(await ask(span.cube, until_us - length_us, until_us), project))
+            self._before[key] = (now_us, sums)
+            while len(self._before) > _OVERVIEWS_KEPT:
+                self._before.popitem(last=False)
+        return sums
 
     async def get(self, ask: Ask, span: Span, project: str, now_us: int) -> Overview:
         """Return a span's overview, at most 3 s old, or 60 s where the span is longer than a day."""
@@ -144,10 +144,10 @@ async def _overview(ask: Ask, span: Span, project: str, now_us: int) -> Overview
     if span.cube != "hour_model":
         rows = of_project(await ask(span.cube, since_us // step_us * step_us, 0), project)
     steps = by_step(rows, since_us, now_us, span.step_s)
-    total = Sums()
+    together = Sums()
     for _, sums in steps:
-        total.join(sums)
-    return Overview(since_us, now_us, steps, by_key(hours), total)
+        together.join(sums)
+    return Overview(since_us, now_us, steps, by_key(hours), together)
 
 
 def of_project(rows: Iterable[RollupRow], project: str) -> list[RollupRow]:
@@ -163,11 +163,11 @@ def total(rows: Iterable[RollupRow]) -> Sums:
     return sums
 
 
-def by_key(rows: Iterable[RollupRow], *, latency: bool = True) -> list[tuple[str, Sums]]:
+def by_key(rows: Iterable[RollupRow]) -> list[tuple[str, Sums]]:
     """Return (second part of the key, sums), most calls first."""
     groups: dict[str, Sums] = {}
     for row in rows:
-        groups.setdefault(row.key[1], Sums()).add(row, latency=latency)
+        groups.setdefault(row.key[1], Sums()).add(row)
     return sorted(groups.items(), key=lambda item: (-item[1].calls, item[0]))
 
 

@@ -1,7 +1,5 @@
 """The first page: what the models did, cost and answered, and what changed meanwhile."""
 
-from dataclasses import replace
-
 from starlette.responses import Response
 
 from trimtab.console.routes import Route
@@ -13,7 +11,7 @@ from trimtab.console.sums import (
     span_of,
 )
 from trimtab.console.visit import Visit
-from trimtab.storage import CallQuery, Cube, RollupRow
+from trimtab.storage import CallQuery
 from trimtab.types import AuditEntry
 
 _CHANGES = ("key.", "project.", "provider.", "setting.", "config.", "release.", "route.", "reload")
@@ -32,8 +30,6 @@ async def show(visit: Visit) -> Response:
     if not overview.total.calls and not await visit.control.records.find(CallQuery(limit=1), payload=False):
         return await _first_call(visit)
     changes = await _changes(visit, overview.since_us)
-    rollup = visit.control.records.rollup
-    users = await visit.site.overviews.users_today(rollup, visit.project, visit.now_us)
     failed = CallQuery(state="error", project=visit.project, since_us=overview.since_us, limit=6)
     return await visit.page(
         "home.html",
@@ -44,7 +40,6 @@ async def show(visit: Visit) -> Response:
         before=await _before(visit, span),
         unrecorded=await _unrecorded(visit),
         models=overview.models[:12],
-        users=users[:6],
         failed=await visit.control.records.find(failed, payload=False),
         changes=[
             {"at_us": entry.at_us, "label": _action(visit, entry), "object": entry.object}
@@ -96,15 +91,9 @@ async def _before(visit: Visit, span: Span) -> Sums | None:
     """Return the sums of the stretch before this one; None where that would be much to read, or is empty."""
     if span.seconds > 86_400:
         return None
-    length_us = span.seconds * 1_000_000
-    earlier = replace(span, name=f"before {span.name}")
     ask = visit.control.records.rollup
-
-    async def bounded(cube: Cube, since_us: int, _until_us: int) -> list[RollupRow]:
-        return await ask(cube, since_us, visit.now_us - length_us)
-
-    overview = await visit.site.overviews.get(bounded, earlier, visit.project, visit.now_us - length_us)
-    return overview.total if overview.total.calls else None
+    sums = await visit.site.overviews.before(ask, span, visit.project, visit.now_us)
+    return sums if sums.calls else None
 
 
 async def _changes(visit: Visit, since_us: int) -> list[AuditEntry]:
