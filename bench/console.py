@@ -25,9 +25,10 @@ from .procfs import process_cpu_ns
 
 CALL_MS, SEARCH_MS, PAGE_MS, CALL_KB = 5, 20, 50, 2.0
 PAGES = (
-    "/", "/home/series.json", "/home/waiting", "/calls", "/calls/rows", "/calls?text=refund",
-    "/calls?text=%E8%BF%94%E9%87%91", "/calls?state=error", "/calls/{id}", "/sessions", "/models",
-    "/providers", "/keys", "/projects", "/users", "/settings", "/settings/-/history", "/audit", "/health", "/privacy",
+    "/", "/?range=30d", "/home/series.json?range=7d", "/home/series.json?range=30d", "/home/waiting",
+    "/calls", "/calls/rows", "/calls?text=refund", "/calls?text=%E8%BF%94%E9%87%91", "/calls?state=error",
+    "/calls/{id}", "/sessions", "/models", "/providers", "/keys", "/projects", "/users", "/settings",
+    "/settings/-/history", "/audit", "/health", "/privacy",
 )  # fmt: skip
 """The console's pages; {id} stands for a call's."""
 
@@ -90,7 +91,7 @@ def store_figures(store: CallStore, rounds: int) -> Iterator[Figure]:
         "ten days by hour and model": ("hour_model", 10 * day),
         "an hour by minute": ("minute_project", day // 24),
         "a day by minute": ("minute_project", day),
-        "ten days by user": ("day_user", 10 * day),
+        "a day by user": ("day_user", day),
     }
     for name, (cube, span) in spans.items():
         yield figure(
@@ -150,16 +151,18 @@ class Site:
         finally:
             connection.close()
 
-    def cost(self, path: str, rounds: int) -> float:
-        """p95 of the control process's CPU around a request, in ms."""
+    def cost(self, path: str, rounds: int) -> tuple[float, float]:
+        """p95 of the control process's CPU around a request, in ms; and what the first one took."""
+        before = process_cpu_ns(self.pid)
         status, body = self.get(path)
+        first = (process_cpu_ns(self.pid) - before) / 1e6
         assert status in (200, 204), f"{path}: {status} {body[:200]!r}"
         taken = []
         for _ in range(rounds):
             before = process_cpu_ns(self.pid)
             self.get(path)
             taken.append((process_cpu_ns(self.pid) - before) / 1e6)
-        return p95(taken)
+        return p95(taken), first
 
 
 @contextmanager
@@ -188,11 +191,14 @@ def site_figures(site: Site, pages: tuple[str, ...], rounds: int) -> Iterator[Fi
         ),
         ("/api/v1/calls?limit=50", PAGE_MS),
     ):
-        yield figure(f"GET {path.replace(call_id, '{id}')}", site.cost(path, rounds), limit)
+        yield figure(f"GET {path.replace(call_id, '{id}')}", site.cost(path, rounds)[0], limit)
     if pages:
         site.sign_in()
     for path in pages:
-        yield figure(f"page {path}", site.cost(path.replace("{id}", call_id), rounds), PAGE_MS)
+        usual, first = site.cost(path.replace("{id}", call_id), rounds)
+        yield figure(f"page {path}", usual, PAGE_MS)
+        # Nothing is kept of earlier answers then, and templates and files are opened.
+        yield Figure("CPU", f"page {path}, the first time", first, "ms")
 
 
 def main() -> int:
@@ -221,11 +227,11 @@ def main() -> int:
             with serving(options.folder, Path(scratch)) as site:
                 found += site_figures(site, tuple(options.page or PAGES), options.rounds)
     for one in found:
-        verdict = "ok  " if one.passed else "OVER"
+        verdict = "    " if one.passed is None else "ok  " if one.passed else "OVER"
         print(
             f"{verdict} {one.shown:>12} ({one.limit_shown})  {one.measure}: {one.subject} {one.note}".rstrip()
         )
-    return 0 if all(one.passed for one in found) else 1
+    return 1 if any(one.passed is False for one in found) else 0
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ TITLES = {
     "snapshot": "Snapshot",
     "openapi": "Description",
 }
-BELONGS = {"config": "health", "backup": "health", "feedback": "call"}
+BELONGS = {"workers": "health", "demo": "health", "config": "health", "backup": "health", "feedback": "call"}
 
 
 def page() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from trimtab.api import Published
+from trimtab.api import DemoFilled, Published, Restarted
 from trimtab.api.port import Erased, ProviderRow, ProviderTest, SettingRow
 from trimtab.stats import LogHistogram
 from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
@@ -402,6 +402,12 @@ class FakeMachine:
             "disk": {"free_bytes": 81_000_000_000, "total_bytes": 99_000_000_000, "used_bytes": 312_000_000},
             "counters": {"requests": 18_231, "unrecorded_opened": self.unrecorded, "unrecorded_closed": 0},
         }
+
+    async def restart(self, actor: Actor) -> Restarted:
+        return Restarted(replaced=2, done=True)
+
+    async def fill_demo(self, actor: Actor) -> DemoFilled:
+        return DemoFilled(calls=0)
 
     async def snapshot(self) -> Snapshot:
         return Snapshot(generation=self.generation, providers=self.providers)

@@ -100,7 +100,8 @@ last good configuration. `trimtab config check` says whether a file is sound.
 
 Changes take effect when `trimtab up` gets a SIGHUP, without a restart, except `host`, `port`,
 `workers`, `backpressure`, `idle_timeout_s`, `drain_s`, `[data] dir` and `durability`, and `[own]`:
-those need one.
+those need one. `backpressure`, `idle_timeout_s`, `drain_s` and `durability` are content with
+`trimtab restart`, which fails no call.
 
 ```toml
 [providers.openai]

@@ -11,6 +11,7 @@ import msgspec
 from trimtab.api import DemoFilled, Restarted
 from trimtab.serve import demo
 from trimtab.serve.runfile import read_processes
+from trimtab.storage import CallQuery
 from trimtab.types import Actor, Overloaded
 
 from .erase import erase_project
@@ -51,7 +52,8 @@ async def fill_demo(room: Room, actor: Actor) -> DemoFilled:
     async with room.changing:
         if await room.stores.calls(lambda calls: demo.demo_is_fresh(calls, now_us)):
             return DemoFilled(calls=0)
-        replaced = await erase_project(room.layout, demo.DEMO)
+        old = await room.stores.calls(lambda calls: calls.find(CallQuery(project=demo.DEMO, limit=1)))
+        replaced = await erase_project(room.layout, demo.DEMO) if old else 0
         deed = Deed(action="demo.fill", object=demo.DEMO)
         keys: dict[str, str] = {}
         await room.change(actor, deed, lambda app: keys.update(demo.add_project(app, now_us)))

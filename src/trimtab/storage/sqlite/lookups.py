@@ -75,11 +75,12 @@ def newest_in_session(
 
 def _rows(
     connection: apsw.Connection, source: str, where: str, values: tuple[Any, ...]
-) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = connection.execute(
+) -> Iterator[tuple[Any, ...]]:
+    """Return matching calls, each read only when it is asked for: of ten projects most are not needed."""
+    rows: Iterator[tuple[Any, ...]] = connection.execute(
         f"SELECT {_COLUMNS} FROM {source} WHERE {where} ORDER BY place DESC LIMIT {LOOKED_AT}", values
-    ).fetchall()
-    return found
+    )
+    return rows
 
 
 def _projects(connection: apsw.Connection) -> Iterator[str]:

@@ -7,7 +7,7 @@ A call counts at the time inside its id. Only purpose `live` counts. A call with
 # ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -91,12 +91,15 @@ class Tally:
 
     def __init__(self) -> None:
         self.cells: dict[CellKey, Cell] = {}
+        self._rows: dict[CellKey, tuple[Any, ...]] = {}
+        """Rows of a file as they stand there: nearly all are handed on as they are, at a fifth of a cell's cost."""
 
     def cell(self, key: CellKey) -> Cell:
         """Return the cell of a key, made empty where there is none yet."""
         cell = self.cells.get(key)
         if cell is None:
-            cell = self.cells[key] = Cell()
+            row = self._rows.pop(key, None) if self._rows else None
+            cell = self.cells[key] = Cell() if row is None else Cell(row[:7], row[7])
         return cell
 
     def add(self, facts: Facts, cube: int | None = None) -> None:
@@ -170,11 +173,11 @@ class Tally:
             (CUBES.index(cube), since_us, until_us),
         )
         for row in rows:
-            cell, known = Cell(row[5:12], row[12]), self.cells.get(row[:5])
-            if known is None:  # nearly always: a cell stands in one file, unless its day has several
-                self.cells[row[:5]] = cell
+            key = row[:5]
+            if key in self.cells or key in self._rows:
+                self.cell(key).add(Cell(row[5:12], row[12]))
             else:
-                known.add(cell)
+                self._rows[key] = row[5:]
 
     def recount(self, connection: apsw.Connection, cube: Cube) -> None:
         """Add what a file's calls themselves come to. Scans."""
@@ -183,12 +186,24 @@ class Tally:
 
     def rows(self, since_us: int, until_us: int) -> Iterator[RollupRow]:
         """Yield the cells that start within the bounds, in the order of time, then of keys."""
-        for (number, start_us, *parts), cell in sorted(self.cells.items(), key=lambda item: item[0]):
-            if cell.sums[0] and since_us <= start_us < until_us:
-                key = tuple(parts[: _KEY_PARTS[number]])
-                sums = dict(zip(_SUMS, cell.sums, strict=True))
+        found: dict[Any, tuple[Any, ...]] = self._rows | {
+            key: (*cell.sums, cell.latency.pack()) for key, cell in self.cells.items()
+        }
+        for key in sorted(found):
+            calls, errors, unfinished, estimated, cost, tokens_in, tokens_out, latency = found[key]
+            if calls and since_us <= key[1] < until_us:
                 yield RollupRow(
-                    cube=CUBES[number], start_us=start_us, key=key, latency=cell.latency.pack(), **sums
+                    cube=CUBES[key[0]],
+                    start_us=key[1],
+                    key=key[2 : 2 + _KEY_PARTS[key[0]]],
+                    calls=calls,
+                    errors=errors,
+                    unfinished=unfinished,
+                    estimated=estimated,
+                    cost_nusd=cost,
+                    input_tokens=tokens_in,
+                    output_tokens=tokens_out,
+                    latency=latency,
                 )
 
 
