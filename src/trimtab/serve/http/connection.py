@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
         "closing",
         "deadline",
         "draining",
+        "ending",
         "loop",
         "server",
         "write",
@@ -80,6 +81,8 @@ class Connection(asyncio.Protocol):
         """Nothing is answered here any more."""
         self.draining = False
         """Every reply that begins from now on says that the connection closes after it, and that holds."""
+        self.ending = False
+        """The request under way is the last, whatever its reply has said."""
 
     # --- the transport's side -------------------------------------------------------------------------------
 
@@ -199,7 +202,7 @@ class Connection(asyncio.Protocol):
             return
         if not exchange.ended:
             self._cut(exchange)
-        elif self.draining or not exchange.keep_alive:
+        elif self.ending or not exchange.keep_alive:
             if self._queue or self._refusal is not None or not exchange.whole or not self._reading:
                 self._linger()
             else:
@@ -221,7 +224,8 @@ class Connection(asyncio.Protocol):
     # --- the server's side ----------------------------------------------------------------------------------
 
     def close_idle(self) -> None:
-        """Close where nothing was asked."""
+        """Close where nothing was asked, and elsewhere after what was."""
+        self.ending = True
         if self._current is None and not self.closing and not self._reader.in_head:
             self._close()
 
