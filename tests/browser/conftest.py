@@ -10,8 +10,9 @@ from playwright.sync_api import Browser, sync_playwright
 from rigs.browser import MISSING, chromium, launched
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A browser for one file: while it runs, so does its event loop, and other files' tests start loops of their own."""
     path = chromium()
     if not path:
         pytest.skip(MISSING)

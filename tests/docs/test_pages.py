@@ -29,7 +29,7 @@ PAGE_S = 120
 
 PAGES = sorted(
     path
-    for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
+    for path in (ROOT / "README.md", ROOT / "README.ja.md", *(ROOT / "docs").rglob("*.md"))
     if "adr" not in path.relative_to(ROOT).parts
 )
 
