@@ -12,7 +12,7 @@ from rigs.browser import MISSING, chromium, launched
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser for one file: while it runs, so does its event loop, and other files' tests start loops of their own."""
+    """A browser for one file: while it runs, so does its event loop, and other tests start loops of their own."""
     path = chromium()
     if not path:
         pytest.skip(MISSING)
