@@ -183,6 +183,7 @@ class Outbox:
             else:
                 self._error = str(outcome) or type(outcome).__name__
                 self._failures += 1
+                self._hurry = False  # whoever flushes is told of this one; the next waits its time
                 if isinstance(outcome, ApiError) and outcome.retryable:
                     self._queue.extendleft(reversed(batch))
                 else:
