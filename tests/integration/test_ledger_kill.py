@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from trimtab.ledger import Recorder
+from trimtab.ledger.frames import HEADER_BYTES
 from trimtab.storage.sqlite import open_call_store
 
 WRITER = """
@@ -101,7 +102,10 @@ def check(folder: Path, calls: Path, writers):
         progress = recorder.drain(60)
     assert not progress.error
     assert progress.damaged_bytes == 0
-    assert [path.name for path in folder.iterdir()] == ["recorder.lock"]
+    # A writer killed between making a segment and naming it leaves a file without records; it goes after a minute.
+    unborn = list(folder.glob("*.new"))
+    assert all(path.stat().st_size <= HEADER_BYTES for path in unborn)
+    assert {path.name for path in folder.iterdir()} == {"recorder.lock", *(path.name for path in unborn)}
     opened, closed = set(), set()
     for writer in writers:
         said_opened, said_closed = writer.records()
