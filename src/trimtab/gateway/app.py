@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -53,25 +54,19 @@ class Gateway:
         count("requests")
         count("in_flight")
         try:
-            await self._answer(scope, receive, send)
-        except ClientGone:
-            return  # nobody is there to be told; the call is recorded
-        finally:
-            count("in_flight", -1)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
             await self._handler(scope)(scope, receive, send)
         except ClientGone:
-            raise
+            return  # nobody is there to be told; the call is recorded
         except TrimtabError as error:
-            self._core.counts.add_named("rejected")
-            await send_error(send, error)
+            count("rejected")
+            await _tell(send, error)
         except Exception:  # noqa: BLE001 - faults of ours reach callers as errors too
             _log.exception("an internal error ended a request to %r", scope["path"][:200])
-            await send_error(
+            await _tell(
                 send, TrimtabError("an internal error ended the request; the gateway's log says more")
             )
+        finally:
+            count("in_flight", -1)
 
     def _handler(self, scope: Scope) -> Handler:
         path = scope["path"]
@@ -87,3 +82,8 @@ class Gateway:
     async def aclose(self) -> None:
         """Close the providers' connections."""
         await self._core.aclose()
+
+
+async def _tell(send: Send, error: TrimtabError) -> None:
+    with suppress(ClientGone):
+        await send_error(send, error)

@@ -61,22 +61,6 @@ def raise_open_files() -> int:
     return wanted
 
 
-def schedule_in_batches() -> bool:
-    """Let this process's threads finish their turn instead of interrupting each other; False where not possible.
-
-    A worker's Python thread and its server's thread wake each other at every request. Under the usual policy each
-    wake-up interrupts the other at once, which costs 10 to 17 % of a request's CPU (measured; sched(7)). Needs no
-    rights; threads started later inherit it.
-    """
-    if not hasattr(os, "SCHED_BATCH"):  # pragma: no cover - macOS has no such policy
-        return False
-    try:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    except OSError:
-        return False  # a sandbox may forbid it: everything works without it
-    return True
-
-
 def try_lock(fd: int) -> bool:
     """Take the exclusive lock of an open file without waiting; False where another one holds it.
 

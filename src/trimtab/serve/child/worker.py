@@ -45,7 +45,6 @@ class Obedient(Protocol):
 def run_worker(options: ChildOptions, line: LifeLine) -> int:
     """Serve until SIGTERM (stop) or SIGUSR2 (another worker takes over), then finish open calls; return the status."""
     platform.raise_open_files()
-    platform.schedule_in_batches()
     return run_async(lambda: _work(options, line))
 
 
