@@ -42,8 +42,14 @@ FACE: Checks = {
                 "no request off loopback, nothing serious from axe-core, no sideways scroll",
                 ("tests/browser/test_walk.py",),
             ),
-            ("every action, by mouse and keyboard", ("tests/browser/test_actions.py",)),
-            ("the same over a running installation", ("tests/browser/test_running.py",)),
+            (
+                "every action, by mouse and keyboard",
+                ("tests/browser/test_actions.py", "tests/browser/test_watching.py"),
+            ),
+            (
+                "the same over a running installation",
+                ("tests/browser/test_running.py", "tests/e2e/test_console.py"),
+            ),
         ),
     ),
     "million": Check("pages, search, one call and disk at 1,000,000 calls", "million"),
@@ -65,18 +71,24 @@ FACE: Checks = {
                 "a viewer changes nothing, an editor no users or secrets: every page",
                 ("tests/unit/console/test_roles.py",),
             ),
-            ("the same on every route of the OpenAPI document", ("tests/e2e/test_roles.py",)),
-            ("schemathesis finds no way around it, and no server error", ("tests/e2e/test_schemathesis.py",)),
+            ("the same on every route of the OpenAPI document", ("tests/unit/api/test_roles.py",)),
+            (
+                "schemathesis finds no way around it, and no server error",
+                ("tests/integration/test_api_schema.py",),
+            ),
         ),
     ),
     "attacks": Check(
         "what is tried and must fail",
         tests=(
             ("secrets reach no page, log, ledger, audit entry or error", ("tests/e2e/test_secrets.py",)),
-            ("CSRF and session fixation", ("tests/unit/console/test_sign_in.py",)),
-            ("CSV formula injection", ("tests/unit/console/test_export.py",)),
-            ("stored XSS by model output, 50 payloads", ("tests/browser/test_hostile.py",)),
-            ("SSRF by provider URL", ("tests/e2e/test_ssrf.py",)),
+            ("CSRF and session fixation", ("tests/unit/console/test_shell.py",)),
+            (
+                "CSV formula injection",
+                ("tests/unit/console/test_calls_pages.py::test_no_cell_of_a_download_is_a_formula",),
+            ),
+            ("stored XSS by model output, 50 payloads", ("tests/unit/console/test_hostile_words.py",)),
+            ("SSRF by provider URL", ("tests/unit/providers/transport/test_addresses.py",)),
         ),
     ),
     "wheel": Check("the built wheel in an empty environment", "wheel"),
@@ -86,11 +98,14 @@ FACE: Checks = {
         tests=(
             (
                 "an erased user leaves no trace in store, index, log and later backups",
-                ("tests/e2e/test_erase.py",),
+                ("tests/integration/test_erase_kill.py", "tests/e2e/test_secrets.py"),
             ),
-            ("export and import round-trip", ("tests/e2e/test_export.py",)),
-            ("a backup under load restores to a consistent state", ("tests/e2e/test_backup.py",)),
-            ("retention and disk budget hold under a full disk", ("tests/e2e/test_retention.py",)),
+            (
+                "export and import round-trip",
+                ("tests/unit/cli/test_transfer.py", "tests/property/test_storage_lines.py"),
+            ),
+            ("a backup under load restores to a consistent state", ("tests/unit/serve/test_backup.py",)),
+            ("retention and disk budget hold under a full disk", ("tests/unit/ledger/test_keeping.py",)),
         ),
     ),
     "demo": Check(
