@@ -21,8 +21,7 @@ def pytest_line(context: Context, promise: str, arguments: Sequence[str], timeou
     if done.returncode == 5:
         return Line(promise, "NOT RUN", note=f"no such tests: {' '.join(arguments)}")
     if done.returncode:
-        failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return Line(promise, "FAIL", note="; ".join([closing, *failed[:5]]))
+        return Line(promise, "FAIL", note="; ".join([closing, *failures(done.stdout)]))
     if "skipped" in closing:
         why = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
         return Line(promise, "NOT RUN", note="; ".join([closing, *why[:5]]))
@@ -35,6 +34,11 @@ def tested(context: Context, promise: str, arguments: Sequence[str]) -> Line:
     if missing:
         return Line(promise, "NOT RUN", note=f"nobody has written {', '.join(missing)}")
     return pytest_line(context, promise, arguments)
+
+
+def failures(output: str) -> list[str]:
+    """The first tests that failed, as pytest's summary names them."""
+    return [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))][:5]
 
 
 def closing_line(output: str) -> str:

@@ -8,12 +8,12 @@ import pytest
 
 @pytest.fixture
 def examine(run, place):
-    def examine(config: str = "", code: int = 0):
+    def examine(config: str = "", code: int = 0, data: str = "data"):
         with socket.socket() as one, socket.socket() as two:
             one.bind(("127.0.0.1", 0))
             two.bind(("127.0.0.1", 0))
             ports = one.getsockname()[1], two.getsockname()[1]
-        text = f"[gateway]\nport = {ports[0]}\n[console]\nport = {ports[1]}\n[data]\ndir = 'data'\n{config}"
+        text = f"[gateway]\nport = {ports[0]}\n[console]\nport = {ports[1]}\n[data]\ndir = '{data}'\n{config}"
         (place / "trimtab.toml").write_text(text)
         ran = run("doctor", "--json")
         assert ran.code == code, ran.out
@@ -90,11 +90,9 @@ def test_a_data_folder_that_is_a_file(examine, place):
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_made(examine, place):
-    place.chmod(0o500)
-    try:
-        assert examine(code=1)["data folder"]["status"] == "FAIL"
-    finally:
-        place.chmod(0o700)
+    closed = place / "closed"
+    closed.mkdir(mode=0o500)
+    assert examine(code=1, data="closed/data")["data folder"]["status"] == "FAIL"
 
 
 def test_a_network_disk(examine, place, monkeypatch):

@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.procfs import free_port
 
 from tools.verify.line import CannotRun, Context, Line, at_most, held
-from tools.verify.pytest_run import closing_line
+from tools.verify.pytest_run import closing_line, failures
 
 FIRST_LIMIT_S, SECOND_LIMIT_S, TEST_LIMIT_S = 90, 10, 480
 GIVE_UP_S = 300
@@ -75,8 +75,9 @@ def run(context: Context) -> list[Line]:
     began = time.monotonic()
     code = stranger.start("make", "test", log=log).wait(timeout=3600)
     seconds = time.monotonic() - began
-    closing = closing_line(log.read_text(errors="replace"))
-    lines.append(held("make test passes", code == 0, closing))
+    output = log.read_text(errors="replace")
+    note = "; ".join([closing_line(output), *failures(output)])
+    lines.append(held("make test passes", code == 0, note))
     if code == 0:  # how fast it failed is no figure
         lines.append(at_most("make test, from the clone", seconds, TEST_LIMIT_S, "s"))
     return lines
