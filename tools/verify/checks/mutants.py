@@ -8,7 +8,11 @@ from tools.verify.line import Context, Line, at_least
 GROUPS = {
     "ledger framing": (
         "src/trimtab/ledger/frames.py",
-        ("tests/unit/ledger/test_frames.py", "tests/property/test_ledger_frames.py"),
+        (
+            "tests/unit/ledger/test_frames.py",
+            "tests/unit/ledger/test_blanks.py",
+            "tests/property/test_ledger_frames.py",
+        ),
     ),
     "money": ("src/trimtab/types/money.py", ("tests/unit/types", "tests/property/test_money.py")),
     "stream stages": (
