@@ -13,6 +13,7 @@ from trimtab.ledger import Counters, LogWriter, payload_policies
 from trimtab.ledger.reader import LogReader
 from trimtab.pipeline import Core
 from trimtab.serve.child.server import run_async, serve
+from trimtab.storage.sqlite import open_reply_cache
 from trimtab.types import (
     Closed,
     Deadlines,
@@ -77,8 +78,10 @@ class GatewayRig:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         log = LogWriter(self.folder / "log", "worker-1")
         counters = Counters(self.folder / "counters", "worker-1")
+        cache = open_reply_cache(self.folder / "cache.db", lambda: 4_000_000)
         self.core = core = Core(
             log=log,
+            cache=cache,
             counts=counters,
             keep=payload_policies(),
             clock=SystemClock(),
@@ -97,6 +100,7 @@ class GatewayRig:
         await gateway.aclose()
         log.close()
         counters.close()
+        cache.close()
         return 0
 
     def records(self) -> list[Opened | Closed | FeedbackGiven]:

@@ -13,7 +13,7 @@ import msgspec
 
 from trimtab.access import Caller
 from trimtab.ledger import payload_policies
-from trimtab.pipeline import Ask, Core, State
+from trimtab.pipeline import Ask, Core, ReplyCache, State
 from trimtab.testing import FakeProvider, FrozenClock
 from trimtab.types import (
     Closed,
@@ -59,6 +59,17 @@ class MemoryLog:
         await asyncio.sleep(0)
         self.append(record)
         self.durable += 1
+
+
+class MemoryReplies(dict[bytes, tuple[bytes, int]]):
+    """The port of kept replies, in memory and without a bound."""
+
+    def get(self, key: bytes, now_us: int) -> bytes | None:  # type: ignore[override]
+        value, expires_us = super().get(key, (None, 0))
+        return value if expires_us > now_us else None
+
+    def put(self, key: bytes, value: bytes, expires_us: int) -> None:
+        self[key] = (value, expires_us)
 
 
 class MemoryCounts:
@@ -159,6 +170,7 @@ class Desk:
         *providers: Provider,
         policy: Policy = QUICK,
         waits: bool = False,
+        cache: ReplyCache | None = None,
         specs: dict[str, dict[str, Any]] | None = None,
         **snapshot: Any,
     ) -> None:
@@ -169,7 +181,12 @@ class Desk:
         rows = tuple(ProviderSpec(name=name, **(specs or {}).get(name, {})) for name in self.providers)
         self.snapshot = Snapshot(generation=1, policy=policy, providers=rows, **snapshot)
         self.core = Core(
-            log=self.log, counts=self.counts, keep=payload_policies(), clock=self.clock, run_dir=Path()
+            log=self.log,
+            counts=self.counts,
+            keep=payload_policies(),
+            clock=self.clock,
+            run_dir=Path(),
+            cache=cache,
         )
         self.core.swap(State(self.snapshot, self.make))
 

@@ -19,6 +19,8 @@ class Caller(msgspec.Struct, frozen=True):
     project: str = "default"
     payload: PayloadPolicy = "full"
     """What is kept of this caller's words."""
+    cache_ttl_s: float | None = None
+    """How long its replies may be given again; None: as the route says."""
 
 
 def authorize(
@@ -54,7 +56,7 @@ def authorize(
                 credential = bearer(value)
                 if credential.startswith(_PREFIX):
                     key = _known(credential, ring)
-                    return Caller(key.id, key.project, key.payload or policy.payload)
+                    return Caller(key.id, key.project, key.payload or policy.payload, key.cache_ttl_s)
     if not policy.open_access:
         raise Unauthenticated(
             "a key is needed: send `Authorization: Bearer tt-...` (make one with `trimtab keys create`)",

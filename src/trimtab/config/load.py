@@ -165,7 +165,11 @@ class _Resolver:
             providers=providers,
             targets=targets,
             routes=tuple(
-                RouteSpec(name=name, channels={"production": (WeightedRelease(release=release.id()),)})
+                RouteSpec(
+                    name=name,
+                    channels={"production": (WeightedRelease(release=release.id()),)},
+                    cache_ttl_s=document.routes[name].cache_ttl_s,
+                )
                 for name, release in releases.items()
             ),
             releases={release.id(): release for release in releases.values()},
@@ -187,6 +191,7 @@ class _Resolver:
             max_request_bytes=document.gateway.max_request_bytes,
             max_reply_bytes=document.gateway.max_reply_bytes,
             private_addresses=document.outbound.private_addresses,
+            cache_mb=document.cache.max_mb,
         )
 
     def data_dir(self) -> Path:

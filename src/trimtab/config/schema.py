@@ -216,6 +216,14 @@ class RouteSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     parameters: Annotated[
         dict[str, Any], Meta(description="Defaults of request parameters; what the caller sends wins.")
     ] = {}
+    cache_ttl_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=31_536_000,
+            description="How long a reply is given again to the same key for the same request. 0: never.",
+        ),
+    ] = 0.0
 
 
 class Outbound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -231,6 +239,14 @@ class Outbound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "add a provider then reaches what this machine can reach."
         ),
     ] = False
+
+
+class Cache(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replies that are given again; only routes and keys with a `cache_ttl_s` use it."""
+
+    max_mb: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="What they may take on disk, in 10^6 bytes.")
+    ] = 256
 
 
 class CatalogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -255,6 +271,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderSection] = {}
     models: dict[str, ModelSection] = {}
     routes: dict[str, RouteSection] = {}
+    cache: Cache = Cache()
     outbound: Outbound = Outbound()
     catalog: CatalogSection = CatalogSection()
 

@@ -17,8 +17,10 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 _SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 _NO_CACHE = (b"cache-control", b"no-cache")
 _LONGEST_LABEL = 256
-_LABELS = frozenset({b"traceparent", b"x-trimtab-session", b"x-trimtab-user", b"x-trimtab-tags"})
-"""Headers that are kept with the call, beside the user agent."""
+_LABELS = frozenset(
+    {b"traceparent", b"x-trimtab-session", b"x-trimtab-user", b"x-trimtab-tags", b"cache-control"}
+)
+"""Headers that say something of the call: they are kept with it, beside the user agent, or steer it."""
 
 
 class Calls:
@@ -80,6 +82,10 @@ def _headers(call: LiveCall, *first: tuple[bytes, bytes]) -> Headers:
     ]
     if outcome.degraded:
         headers.append((b"x-trimtab-degraded", b"true"))
+    if call.slot is not None:
+        headers.append((b"x-trimtab-cache", b"hit" if outcome.cache_hit else b"miss"))
+        if outcome.cache_hit:
+            headers.append((b"age", b"%d" % call.slot.age_s()))
     if outcome.cost_nusd is not None:
         headers.append((b"x-trimtab-cost-nusd", b"%d" % outcome.cost_nusd))
     for name, value in call.reply_headers:
@@ -110,7 +116,14 @@ def _ask(
         user=_label(get(b"x-trimtab-user")),
         tags=_tags(_label(get(b"x-trimtab-tags"))),
         trace_parent=_label(get(b"traceparent")),
+        cache=_cache_control(get(b"cache-control")),
     )
+
+
+def _cache_control(value: bytes | None) -> str:
+    """Return what a request's `Cache-Control` asks of the cache, the stricter of the two directives we know."""
+    said = value.lower() if value is not None else b""
+    return "no-store" if b"no-store" in said else "no-cache" if b"no-cache" in said else ""
 
 
 async def _gone(receive: Receive) -> None:

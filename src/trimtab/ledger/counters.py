@@ -37,6 +37,7 @@ COUNTER_NAMES = (
     "counters_recreated",
     "spans",
     "unrecorded_spans",
+    "cache_hits",
 )
 """What is counted, in the order of the file's slots: new names go to the end."""
 

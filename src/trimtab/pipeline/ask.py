@@ -44,6 +44,8 @@ class Ask(msgspec.Struct, frozen=True):
     trace_parent: str = ""
     parent_call: str = ""
     replay_of: str = ""
+    cache: str = ""
+    """What the request says of the cache: `no-cache`, `no-store`, or nothing."""
 
 
 class Parsed(msgspec.Struct):

@@ -10,8 +10,9 @@ from trimtab.types.errors import ClientGone, StreamCut
 
 from .ask import Ask, Parsed, parse
 from .attempt import Attempts
+from .cache import NOTHING_USED, Kept, KeptLane, Slot, reply_key, ttl_s
 from .record import Outcome, closed_record, opened_record
-from .stages import DONE, RawLane, TypedLane, error_event
+from .stages import DONE, Lane, RawLane, TypedLane, error_event
 from .state import Plan, State
 from .watch import Watch
 
@@ -41,6 +42,7 @@ class LiveCall:
         "outcome",
         "parsed",
         "plan",
+        "slot",
         "state",
         "streaming",
     )
@@ -61,6 +63,8 @@ class LiveCall:
         self._closed = False
         self._follower: asyncio.Task[None] | None = None
         self._keep = core.keep(ask.caller.payload)
+        self.slot: Slot | None = None
+        """The call's place in the cache, where its reply may be given again."""
         self._watch: Watch | None = None
 
     @property
@@ -94,6 +98,10 @@ class LiveCall:
         if not core.recorder.write_now(opened, "unrecorded_opened"):
             await core.recorder.write(opened, "unrecorded_opened")
         core.counts.add_named("opened")
+        if (kept := self._found()) is not None:
+            if (closed := self._replayed(kept)) is not None:
+                await core.recorder.write(closed, "unrecorded_closed")
+            return self
         follow = self._start_following if ask.gone is not None else None
         self._watch = watch = Watch(loop, policy.deadlines.total_s, follow)
         self._attempts = attempts = Attempts(core, plan, parsed, self.outcome, sweeper, watch)
@@ -102,6 +110,8 @@ class LiveCall:
             await attempts.run(ask.kind, self.call_id, at)
             if attempts.completion is not None:
                 self.body = attempts.completion.body
+                if self.slot is not None:
+                    self.slot.keep(ask.kind, self.body, self.outcome)
                 if (closed := self._close()) is not None:
                     await core.recorder.write(closed, "unrecorded_closed")
         except BaseException as error:  # whatever ends a call is recorded, a cancellation too
@@ -118,13 +128,21 @@ class LiveCall:
         elif self._follower is not None or (self._attempts is not None and self._attempts.open):
             await self._let_go()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[bytes]:
         """Yield the stream as the client's dialect writes it. The end marker comes after the record.
 
         Raises:
             ProviderError: the stream broke; an error event was yielded first, and no end marker follows.
             ClientGone: the client went away.
         """
+        return self._again() if self.outcome.cache_hit else self._relayed()
+
+    async def _again(self) -> AsyncIterator[bytes]:
+        """Yield a stream that was kept; it was recorded when the call was entered."""
+        yield self.body
+        yield DONE
+
+    async def _relayed(self) -> AsyncIterator[bytes]:
         attempts, watch = self._attempts, self._watch
         assert attempts is not None, "enter the call first"
         assert watch is not None, "enter the call first"
@@ -148,8 +166,7 @@ class LiveCall:
                         break
                 else:
                     raise StreamCut("the provider's stream ended without its end marker")  # noqa: TRY301 - recorded below
-            if (closed := self._close()) is not None:
-                await self._core.recorder.write(closed, "unrecorded_closed")
+            await self._end_stream()
         except BaseException as error:  # whatever ends a call is recorded, a cancellation too
             cause = watch.cause() if isinstance(error, asyncio.CancelledError) else None
             await self._fail(cause or error)
@@ -161,14 +178,48 @@ class LiveCall:
             raise ours from error
         yield DONE
 
-    def _held(self, attempts: Attempts) -> tuple[RawLane | TypedLane, bytes, bool]:
+    async def _end_stream(self) -> None:
+        """Record a stream that has ended well, and keep it where it may be given again."""
+        if (closed := self._close()) is not None:
+            await self._core.recorder.write(closed, "unrecorded_closed")
+        if self.slot is not None:
+            self.slot.keep(self.ask.kind, b"", self.outcome)
+
+    def _held(self, attempts: Attempts) -> tuple[Lane, bytes, bool]:
         """Return the stream's lane, what it makes of the frames up to the first content, and whether that is all."""
         held, attempts.held = attempts.held, ()
-        lane = (RawLane if held[-1].raw else TypedLane)(wants_usage=self.parsed.wants_usage)
+        lane: Lane = (RawLane if held[-1].raw else TypedLane)(wants_usage=self.parsed.wants_usage)
+        if self.slot is not None:
+            lane = KeptLane(lane, self.slot)
         first = b"".join([lane.encode(frame) for frame in held])
         if _is_done(held[-1]):
             return lane, first.removesuffix(DONE), True
         return lane, first, False
+
+    def _found(self) -> Kept | None:
+        """Return the reply that may be given again, if the call may have one and there is one."""
+        core, ask, plan = self._core, self.ask, self.plan
+        ttl = ttl_s(ask.caller, plan, ask.cache)
+        if not ttl:
+            return None
+        key = reply_key(ask.caller, ask.kind, plan, self.parsed)
+        self.slot = slot = Slot(core.cache, key, ttl, core.clock.now_us, reads=ask.cache != "no-cache")
+        return slot.look()
+
+    def _replayed(self, kept: Kept) -> Closed | None:
+        """Answer with a reply that was kept: nobody is asked, and nothing is billed. Return as `_close` does."""
+        outcome, opened = self.outcome, self.opened
+        assert opened is not None, "it was recorded"
+        outcome.cache_hit = True
+        outcome.cost_nusd, outcome.usage = 0, NOTHING_USED
+        outcome.response = kept.response
+        outcome.model, outcome.model_served = kept.model, kept.model_served
+        outcome.provider, outcome.response_id = kept.provider, kept.response_id
+        outcome.fingerprint, outcome.finish_reason = kept.fingerprint, kept.finish_reason
+        outcome.first_byte_us = self._core.clock.now_us() - opened.opened_us
+        self.body = kept.body
+        self._core.counts.add_named("cache_hits")
+        return self._close()
 
     # --- records --------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from trimtab.types.errors import ProviderError
 
 from .ask import Ask, ParamsHash
 from .call import LiveCall
-from .ports import Counts, Keep, Log
+from .ports import Counts, Keep, Log, NoReplyCache, ReplyCache
 from .record import Recorder
 from .state import State
 from .watch import Sweeper
@@ -40,6 +40,7 @@ class Core:
         clock: Clock,
         run_dir: Path,
         unseal: Callable[[ProviderSpec], str] = cannot_unseal,
+        cache: ReplyCache | None = None,
     ) -> None:
         """Prepare to serve; `apply` a snapshot before the first call.
 
@@ -50,8 +51,10 @@ class Core:
             clock: the time of records.
             run_dir: run-time files, where the own model's endpoint is found.
             unseal: opens the keys of providers that were added at run time.
+            cache: replies that may be given again; without one, none is.
         """
         self.clock = clock
+        self.cache: ReplyCache = NoReplyCache() if cache is None else cache
         self.counts = counts
         self.recorder = Recorder(log, counts, "refuse")
         self.ids = IdSource()

@@ -44,3 +44,26 @@ class Counts(Protocol):
     def add_finished(self, outcome: str, usage: tuple[int, int, int], ms: float) -> None:
         """Add a call that has ended: its outcome's counter, (input, output, nano-USD), its latency."""
         ...
+
+
+class ReplyCache(Protocol):
+    """Replies that may be given again, shared by the processes of a machine; it may forget any of them."""
+
+    def get(self, key: bytes, now_us: int) -> bytes | None:
+        """Return what was kept under a key and has not expired, or None."""
+        ...
+
+    def put(self, key: bytes, value: bytes, expires_us: int) -> None:
+        """Keep a reply. Never waits for a disk, and raises nothing."""
+        ...
+
+
+class NoReplyCache:
+    """Keeps nothing: for processes that have no cache."""
+
+    def get(self, key: bytes, now_us: int) -> bytes | None:
+        """Return None."""
+        return None
+
+    def put(self, key: bytes, value: bytes, expires_us: int) -> None:
+        """Forget it at once."""

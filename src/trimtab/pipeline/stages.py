@@ -180,6 +180,14 @@ class Tally:
         return {"index": index, "message": message, "finish_reason": self.finishes.get(index)}
 
 
+class Lane(Protocol):
+    """Writes a stream in the client's dialect."""
+
+    def encode(self, frame: Frame) -> bytes:
+        """Return a frame's bytes for the client, empty where it is not for it."""
+        ...
+
+
 class RawLane:
     """Forwards the provider's bytes; only a usage report that the client did not ask for is taken out."""
 

@@ -103,6 +103,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What replies say of the release."""
     substituted: bool = False
     """The default model stands in for a name that nobody serves."""
+    cache_ttl_s: float = 0.0
+    """How long replies may be given again, where the caller's key says nothing else; 0: they may not."""
 
 
 class State:
@@ -205,7 +207,9 @@ class State:
                 f"route {route.name!r} points at release {weighted.release!r}, which does not exist"
             )
         plan = self._plan(release, weighted.release)
-        return msgspec.structs.replace(plan, route=route.name, channel=channel, arm=weighted.arm)
+        return msgspec.structs.replace(
+            plan, route=route.name, channel=channel, arm=weighted.arm, cache_ttl_s=route.cache_ttl_s
+        )
 
     def _plan_for_model(self, name: str) -> Plan:
         model, substituted = self._full_name(name), False

@@ -49,6 +49,11 @@ class Layout:
         return self.root / "app.db"
 
     @property
+    def cache(self) -> Path:
+        """Replies that may be given again; all of it can be made anew."""
+        return self.root / "cache.db"
+
+    @property
     def secret(self) -> Path:
         """The secret that seals providers' keys."""
         return self.root / "secret.key"

@@ -53,6 +53,7 @@ def erase_local(data_dir: Path, what: Erasure) -> dict[str, Any]:
         ValueError: neither user nor session is given.
     """
     from trimtab.ledger import erasure_result, request_erasure
+    from trimtab.storage.sqlite import clear_replies
 
     from .data import known_backups
 
@@ -68,6 +69,7 @@ def erase_local(data_dir: Path, what: Erasure) -> dict[str, Any]:
             else "it will be, as soon as the folder is opened the next time"
         )
         raise StorageError(f"{data_dir}: the calls are not erased yet: {why}")
+    clear_replies(layout.cache)
     backups = [*known_backups(layout), *result.unreadable]
     return {"calls": result.calls, "log_records": result.log_records, "backups": backups}
 

@@ -61,6 +61,8 @@ class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     project: str = "default"
     channels: dict[str, tuple[WeightedRelease, ...]] = {}
+    cache_ttl_s: float = 0.0
+    """How long its replies may be given again to the same caller and request; 0: never."""
 
 
 class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,8 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
     project: str = "default"
     payload: PayloadPolicy | None = None
     created_us: int = 0
+    cache_ttl_s: float | None = None
+    """How long replies may be given again to its holder, on every route and model; None: as the route says."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,6 +107,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Days that calls are kept besides today; 0: for good."""
     disk_gb: float = 0.0
     """What recorded calls may take on disk, in 10^9 bytes, before the oldest days go; 0: no limit."""
+    cache_mb: int = 256
+    """What kept replies may take on disk, in 10^6 bytes."""
     project_retention: dict[str, int] = {}
     """Project → days that its calls are kept besides today, where it says so; see `Project.retention_days`."""
 

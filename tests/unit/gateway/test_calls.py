@@ -1,6 +1,7 @@
 """Calls through a real socket: headers, streams, degraded answers, what is recorded of a request."""
 
 import socket
+import time
 
 import msgspec
 import pytest
@@ -153,3 +154,28 @@ def test_a_stream_that_breaks_ends_in_an_error_event_and_an_unterminated_body(ma
     assert not data.endswith(b"0\r\n\r\n"), "the body must not end as if it were complete"
     [(_, closed)] = site.rig.calls(1)
     assert (closed.state, closed.error_code) == ("error", "stream_cut")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_that_is_given_again_says_so(make, stream):
+    release = Release(model="f/m")
+    arm = {"production": (WeightedRelease(release=release.id()),)}
+    route = RouteSpec(name="r", channels=arm, cache_ttl_s=60)
+    site = make(fake(), routes=(route,), releases={release.id(): release})
+    first = site.chat("route/r", stream=stream)
+    assert first.headers["x-trimtab-cache"] == "miss"
+    assert "age" not in first.headers
+    until = time.monotonic() + 10  # it is kept by a thread of its own
+    made = [first.body]
+    while (second := site.chat("route/r", stream=stream)).headers["x-trimtab-cache"] == "miss":
+        made.append(second.body)
+        assert time.monotonic() < until
+    assert second.headers["x-trimtab-cache"] == "hit"
+    assert second.headers["x-trimtab-cost-nusd"] == "0"
+    assert int(second.headers["age"]) < 30
+    assert second.headers["x-trimtab-call-id"] != first.headers["x-trimtab-call-id"]
+    assert second.headers["x-trimtab-model"] == "f/m"
+    assert second.body in made
+    anew = site.chat("route/r", stream=stream, headers={"Cache-Control": "no-store"})
+    assert "x-trimtab-cache" not in anew.headers
+    assert "x-trimtab-cache" not in site.chat("f/m", stream=stream).headers

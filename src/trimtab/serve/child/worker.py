@@ -53,6 +53,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     from trimtab.ledger import Counters, LogWriter, payload_policies
     from trimtab.pipeline import Core
     from trimtab.storage.files import open_snapshot_store
+    from trimtab.storage.sqlite import open_reply_cache
 
     stop, retire = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -62,6 +63,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     snapshots = open_snapshot_store(layout.snapshot)
     counters = Counters(layout.counters, options.name)
     writer = LogWriter(layout.log, options.name, durability=options.data.durability)
+    cache = open_reply_cache(layout.cache, lambda: core.state.policy.cache_mb * 1_000_000)
     try:
         core = Core(
             log=writer,
@@ -70,6 +72,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             clock=SystemClock(),
             run_dir=layout.run,
             unseal=unsealer(layout.secret),
+            cache=cache,
         )
         if not await obey_first(snapshots, core, options.name, stop):
             return EXIT_OK
@@ -89,6 +92,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
         # Last of all: every call, the cut ones too, has recorded its end by now.
         writer.close()
         counters.close()
+        cache.close()
     return EXIT_OK
 
 

@@ -11,20 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trimtab.storage.app_port import AppStore
     from trimtab.storage.ports import CallStore
     from trimtab.types import Clock
 
+    from .replies import SqliteReplyCache
     from .wholefiles import FileStep, check_formats, copy_database, is_day_file, upgrade_steps
 
 __all__ = [
     "FileStep",
     "check_formats",
+    "clear_replies",
     "complete_days",
     "copy_database",
     "is_day_file",
     "open_app_store",
     "open_call_store",
+    "open_reply_cache",
+    "reply_figures",
     "upgrade_steps",
 ]
 
@@ -59,6 +65,40 @@ def open_call_store(
     return SqliteCallStore(
         path, read_only=read_only, roll_bytes=ROLL_BYTES if roll_bytes is None else roll_bytes
     )
+
+
+def open_reply_cache(path: str | Path, max_bytes: "Callable[[], int]") -> "SqliteReplyCache":
+    """Return the cache of replies in a file, which is opened once it is needed.
+
+    Args:
+        path: the file; its folder exists.
+        max_bytes: says what it may take on disk; asked at each write.
+    """
+    from .replies import SqliteReplyCache
+
+    return SqliteReplyCache(Path(path), max_bytes)
+
+
+def clear_replies(path: Path) -> int:
+    """Remove every kept reply, so that no byte of any is left; return how many there were.
+
+    Raises:
+        StorageError: the file cannot be opened or written.
+    """
+    from .replies import clear
+
+    return clear(path)
+
+
+def reply_figures(path: Path, now_us: int) -> tuple[int, int]:
+    """Return how many kept replies have not expired, and the bytes they take on disk.
+
+    Raises:
+        StorageError: the file cannot be opened or read.
+    """
+    from .replies import figures
+
+    return figures(path, now_us)
 
 
 def complete_days(folder: Path) -> list[str]:
