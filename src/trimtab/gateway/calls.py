@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from trimtab.access import Caller, authorize
+from trimtab.limits import grant_headers
 from trimtab.pipeline import Ask, Core, LiveCall
 from trimtab.types import CallKind, TrimtabError
 from trimtab.types.errors import CallerError, ClientGone
@@ -82,8 +83,11 @@ def _headers(call: LiveCall, *first: tuple[bytes, bytes]) -> Headers:
         headers.append((b"x-trimtab-degraded", b"true"))
     if outcome.cost_nusd is not None:
         headers.append((b"x-trimtab-cost-nusd", b"%d" % outcome.cost_nusd))
-    for name, value in call.reply_headers:
-        headers.append((name.encode("latin-1"), value.encode("latin-1")))
+    theirs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in call.reply_headers]
+    if call.grant is not None and (ours := grant_headers(call.grant)):
+        names = {name for name, _ in ours}
+        theirs = [*ours, *(pair for pair in theirs if pair[0] not in names)]
+    headers += theirs
     return headers
 
 
