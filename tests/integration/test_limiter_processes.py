@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rigs import limit_racer
 
+from rigs import limit_racer
 from trimtab.limits import Demand, MappedLimiter
 from trimtab.limits.mapped.layout import Header
 from trimtab.testing.limiters import claims, seeded
