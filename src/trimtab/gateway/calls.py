@@ -83,11 +83,13 @@ def _headers(call: LiveCall, *first: tuple[bytes, bytes]) -> Headers:
         headers.append((b"x-trimtab-degraded", b"true"))
     if outcome.cost_nusd is not None:
         headers.append((b"x-trimtab-cost-nusd", b"%d" % outcome.cost_nusd))
-    theirs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in call.reply_headers]
-    if call.grant is not None and (ours := grant_headers(call.grant)):
-        names = {name for name, _ in ours}
-        theirs = [*ours, *(pair for pair in theirs if pair[0] not in names)]
-    headers += theirs
+    ours = grant_headers(call.grant) if call.grant is not None else ()
+    headers += ours
+    for name, value in call.reply_headers:
+        pair = (name.encode("latin-1"), value.encode("latin-1"))
+        # What is limited here is told of in place of the provider's own limits.
+        if not ours or pair[0] not in {told for told, _ in ours}:
+            headers.append(pair)
     return headers
 
 

@@ -15,6 +15,8 @@ def duration(seconds: float) -> str:
     >>> duration(0.012), duration(1.5), duration(360), duration(90_061)
     ('12ms', '1.5s', '6m0s', '25h1m1s')
     """
+    if not seconds:
+        return "0ms"
     if seconds < 0.9995:
         return f"{round(seconds * 1000)}ms"
     if seconds < 59.95:
@@ -37,9 +39,7 @@ def rate_headers(kind: str, limit: int, remaining: int, reset_s: float) -> Heade
 def grant_headers(grant: Grant) -> Headers:
     """Return what a reply says of the limits that its call came in under; nothing where there are none."""
     requests, tokens = grant.states()
-    found: Headers = ()
-    if requests is not None:
-        found = rate_headers("requests", *requests)
-    if tokens is not None:
-        found += rate_headers("tokens", *tokens)
-    return found
+    if requests is None:
+        return () if tokens is None else rate_headers("tokens", *tokens)
+    found = rate_headers("requests", *requests)
+    return found if tokens is None else found + rate_headers("tokens", *tokens)

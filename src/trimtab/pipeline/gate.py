@@ -102,7 +102,9 @@ class Gate:
         if ask.kind != "chat":
             return 0, 0
         fields = parsed.fields
-        raw = fields.get("max_tokens") or fields.get("max_completion_tokens")
+        raw = fields.get("max_tokens")
+        if raw is None:
+            raw = fields.get("max_completion_tokens")
         most = _number(raw) if raw is not None else 0
         choices = _number(fields["n"]) or 1 if "n" in fields else 1
         if most:

@@ -37,6 +37,8 @@ class MappedGrant:
     def states(self) -> tuple[LimitState | None, LimitState | None]:
         """See `Grant.states`."""
         requests = tokens = None
+        if not self.limits:
+            return None, None
         for claim, _, full_requests, full_tokens in self.limits:
             rule = claim.rule
             if rule.request_ns:
