@@ -35,7 +35,7 @@ curl -H "Authorization: Bearer $(cat ~/.local/share/trimtab/run/admin.token)" ht
 | role | may |
 |---|---|
 | `viewer` | look at everything but users and the audit log; change nothing |
-| `editor` | change keys, projects, providers, settings, views; no users, limits, budgets, providers' keys; erase nothing |
+| `editor` | change keys, projects, providers, settings, views; no users, limits, budgets, providers' keys; no erasing |
 | `admin` | everything |
 
 Whoever tries more is answered with 403 (`forbidden`), and the attempt stands in the audit log, as does every change.
