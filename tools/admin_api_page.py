@@ -35,7 +35,7 @@ curl -H "Authorization: Bearer $(cat ~/.local/share/trimtab/run/admin.token)" ht
 | role | may |
 |---|---|
 | `viewer` | look at everything but users and the audit log; change nothing |
-| `editor` | change keys, projects, providers, settings and views too; no users, no providers' keys; erase nothing |
+| `editor` | change keys, projects, providers, settings, views; no users, limits, budgets, providers' keys; no erasing |
 | `admin` | everything |
 
 Whoever tries more is answered with 403 (`forbidden`), and the attempt stands in the audit log, as does every change.
@@ -54,6 +54,8 @@ TITLES = {
     "key": "Keys",
     "project": "Projects",
     "provider": "Providers",
+    "limit": "Limits",
+    "budget": "Budgets",
     "setting": "Settings",
     "view": "Saved views",
     "user": "Users",
@@ -108,12 +110,14 @@ def fields(route: Route, kind: type[msgspec.Struct], verb: str) -> str:
 def words(hint: object) -> str:
     """Say in words what a field takes; what is no setting's type is JSON of the document's shape."""
     if get_origin(hint) is Annotated:
-        hint = get_args(hint)[0] if get_origin(get_args(hint)[0]) is list else hint
+        hint = get_args(hint)[0] if get_origin(get_args(hint)[0]) in (list, tuple) else hint
     if get_origin(hint) in (types.UnionType, Union):
         (inner,) = (part for part in get_args(hint) if part is not types.NoneType)
         return f"{words(inner)}, or null"
     if get_origin(hint) is list:
         return "a list of texts"
+    if get_origin(hint) is tuple:
+        return "a list of numbers"
     if get_origin(hint) is dict and get_args(hint)[1] is str:
         return "an object of texts"
     said = expectation(hint)

@@ -8,19 +8,22 @@ from typing import Any
 
 import msgspec
 
-from trimtab.api import DemoFilled, Published, Restarted
+from trimtab.api import BudgetRow, BudgetUse, DemoFilled, LimitRow, Published, Restarted
 from trimtab.api.port import Erased, ProviderRow, ProviderTest, SettingRow
+from trimtab.limits import period_of
 from trimtab.stats import LogHistogram
 from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
 from trimtab.types import (
     ROLES,
     Actor,
     AuditEntry,
+    BudgetSpec,
     Call,
     CallerError,
     FeedbackGiven,
     Forbidden,
     KeySpec,
+    LimitSpec,
     NotFound,
     Project,
     ProviderSpec,
@@ -226,6 +229,26 @@ class FakePeople:
             raise CallerError("a password has 12 characters or more", param="password")
 
 
+def budget_row(spec: BudgetSpec, now_us: int, owner: Any = "store", **spent: int) -> BudgetRow:
+    """Return a budget with what its subjects have spent in the present period."""
+    start_us, end_us = period_of(spec.period, now_us)
+    uses = tuple(
+        BudgetUse(
+            subject=subject if spec.per != "rule" else "",
+            spent_nusd=nusd,
+            reserved_nusd=nusd // 10,
+            remaining_nusd=max(spec.amount_nusd - nusd - nusd // 10, 0),
+        )
+        for subject, nusd in spent.items()
+    )
+    return BudgetRow(
+        spec=spec, amount_usd=spec.amount_nusd / 1e9, owner=owner, start_us=start_us, end_us=end_us,
+        spent_nusd=sum(use.spent_nusd for use in uses), reserved_nusd=sum(use.reserved_nusd for use in uses),
+        remaining_nusd=min((use.remaining_nusd for use in uses), default=spec.amount_nusd),
+        subjects=len(uses), uses=uses,
+    )  # fmt: skip
+
+
 class FakeObjects:
     """Keys, projects, providers, settings, views."""
 
@@ -234,6 +257,8 @@ class FakeObjects:
         self._keys: dict[str, KeySpec] = {}
         self._projects = {"default": Project()}
         self._providers: dict[str, ProviderRow] = {}
+        self._limits: dict[str, LimitRow] = {}
+        self._budgets: dict[str, BudgetRow] = {}
         self._views: dict[str, SavedView] = {}
         self._changes: list[SettingChange] = []
         self._settings = {row.name: row for row in SETTINGS}
@@ -332,6 +357,45 @@ class FakeObjects:
                 ok=False, took_ms=87, error_code="provider_auth_failed", message="401: no such key"
             )
         return ProviderTest(ok=True, took_ms=212, models=self._providers[name].models)
+
+    async def limits(self) -> list[LimitRow]:
+        return list(self._limits.values())
+
+    async def put_limit(self, actor: Actor, spec: LimitSpec) -> Published:
+        if not (spec.requests_per_minute or spec.tokens_per_minute or spec.concurrency):
+            raise CallerError("the limit limits nothing", param="requests_per_minute")
+        return self._put_rule(actor, "limit", self._limits, LimitRow(spec=spec, owner="store", subjects=0))
+
+    async def remove_limit(self, actor: Actor, name: str) -> Published:
+        return self._remove_rule(actor, "limit", self._limits, name)
+
+    async def budgets(self) -> list[BudgetRow]:
+        return list(self._budgets.values())
+
+    async def put_budget(self, actor: Actor, spec: BudgetSpec) -> Published:
+        return self._put_rule(actor, "budget", self._budgets, budget_row(spec, self._control.now_us))
+
+    async def remove_budget(self, actor: Actor, name: str) -> Published:
+        return self._remove_rule(actor, "budget", self._budgets, name)
+
+    def _put_rule(self, actor: Actor, noun: str, rules: dict[str, Any], row: Any) -> Published:
+        known = rules.get(row.spec.name)
+        if known and known.owner == "file":
+            raise CallerError(
+                f"the configuration file declares {row.spec.name!r}; change it there", param="name"
+            )
+        rules[row.spec.name] = row
+        self._control.note(actor, f"{noun}.change" if known else f"{noun}.create", row.spec.name)
+        return self._control.published()
+
+    def _remove_rule(self, actor: Actor, noun: str, rules: dict[str, Any], name: str) -> Published:
+        if name not in rules:
+            raise NotFound(f"there is no {noun} {name!r}")
+        if rules[name].owner == "file":
+            raise CallerError(f"the configuration file declares {name!r}; remove it there")
+        del rules[name]
+        self._control.note(actor, f"{noun}.remove", name)
+        return self._control.published()
 
     async def settings(self) -> list[SettingRow]:
         return list(self._settings.values())

@@ -20,6 +20,8 @@ MORE = (
     "/keys?project=shop",
     "/models?id=openai/gpt-4o",
     "/providers/anthropic",
+    "/limits/gpt",
+    "/budgets/whole-company",
     "/settings/-/history?name=data.payload",
     "/audit?actor=eve",
     "/nowhere",
@@ -54,6 +56,8 @@ def filled(path: str, control: FakeControl) -> str:
         "/projects/{name}": "default",
         "/users/{name}": "eve",
         "/providers/{name}": next(iter(control.objects._providers), ""),
+        "/limits/{name}": next(iter(control.objects._limits), ""),
+        "/budgets/{name}": "each-user" if control.objects._budgets else "",
     }
     if "{" not in path:
         return path

@@ -1,7 +1,8 @@
 """Keys, users, changed settings and an audit log, as an installation has them after some weeks."""
 
-from rigs.fake_control import FakeControl
-from trimtab.types import Actor, AuditEntry, KeySpec, SettingChange, User, new_id
+from rigs.fake_control import FakeControl, budget_row
+from trimtab.api import LimitRow, LimitUse
+from trimtab.types import Actor, AuditEntry, BudgetSpec, KeySpec, LimitSpec, SettingChange, User, new_id
 
 DAY_US = 86_400_000_000
 
@@ -39,6 +40,29 @@ def furnish(control: FakeControl) -> None:
                 at_us=now_us - (9 - at) * DAY_US, actor="ada", name=name, before=before, after=after
             )
         )
+    month = BudgetSpec(name="whole-company", amount_nusd=500_000_000_000, alert_at=(0.8, 1.0))
+    each = BudgetSpec(name="each-user", amount_nusd=2_000_000_000, per="user", period="day", hard=False)
+    users = {"ada": 2_100_000_000, "grace": 900_000_000, "edsger": 10_000}
+    control.objects._budgets = {
+        "whole-company": budget_row(month, now_us, "file", all=412_345_678_900),
+        "each-user": budget_row(each, now_us, **users),
+        "strict-trial": budget_row(
+            BudgetSpec(
+                name="strict-trial", amount_nusd=5_000_000_000, period="total", strict=True, key="trial"
+            ),
+            now_us,
+        ),
+    }
+    fast = LimitSpec(
+        name="each-key", per="key", requests_per_minute=600, tokens_per_minute=200_000, concurrency=20
+    )
+    uses = (LimitUse(subject="key_0198c0ffee01", under_way=7, requests_left=4, tokens_left=1500),)
+    control.objects._limits = {
+        "each-key": LimitRow(spec=fast, owner="store", subjects=1, uses=uses),
+        "gpt": LimitRow(
+            spec=LimitSpec(name="gpt", model="openai/*", concurrency=5), owner="file", subjects=0
+        ),
+    }
     eve = Actor(name="eve", role="editor", via="console", address="192.0.2.17")
     for at in range(120):
         at_us = now_us - (at + 30) * 3_600_000_000

@@ -7,7 +7,19 @@ Never opens a store, starts a process or reads a file: it asks the `Control` por
 Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
-from .answers import DemoFilled, Erased, ProviderRow, ProviderTest, Published, Restarted, SettingRow
+from .answers import (
+    BudgetRow,
+    BudgetUse,
+    DemoFilled,
+    Erased,
+    LimitRow,
+    LimitUse,
+    ProviderRow,
+    ProviderTest,
+    Published,
+    Restarted,
+    SettingRow,
+)
 from .app import ROUTES, make_api
 from .nouns import CallRow, call_query, call_row, model_rows
 from .openapi import document
@@ -16,10 +28,14 @@ from .table import Route
 
 __all__ = [
     "ROUTES",
+    "BudgetRow",
+    "BudgetUse",
     "CallRow",
     "Control",
     "DemoFilled",
     "Erased",
+    "LimitRow",
+    "LimitUse",
     "Machine",
     "Objects",
     "People",

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from trimtab.types import BudgetSpec, LimitSpec
+
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a change."""
@@ -40,6 +42,61 @@ class ProviderTest(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     error_code: str = ""
     message: str = ""
+
+
+class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How a limit stands for one subject."""
+
+    subject: str
+    """Key, project, user or model; empty where the whole rule has one bucket."""
+    under_way: int
+    """Calls at once; counted where the limit is on those."""
+    requests_left: int
+    """How many may come at once now."""
+    tokens_left: int
+
+
+class LimitRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit, and how it stands now."""
+
+    spec: LimitSpec
+    owner: Literal["file", "store"]
+    """`file`: the configuration file declares it, and it is read-only here."""
+    subjects: int
+    """How many are known of; `uses` has the first 100."""
+    uses: tuple[LimitUse, ...] = ()
+
+
+class BudgetUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How a budget stands for one subject, in its present period."""
+
+    subject: str
+    """Key, project, user or route; empty where the whole rule has one account."""
+    spent_nusd: int
+    reserved_nusd: int
+    """Held for calls under way."""
+    remaining_nusd: int
+    """0 where more is spent than the amount."""
+
+
+class BudgetRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget, and how it stands now."""
+
+    spec: BudgetSpec
+    amount_usd: float
+    owner: Literal["file", "store"]
+    """`file`: the configuration file declares it, and it is read-only here."""
+    start_us: int
+    end_us: int
+    """Of the present period."""
+    spent_nusd: int
+    reserved_nusd: int
+    """Of all subjects together."""
+    remaining_nusd: int
+    """Of the subject with the least."""
+    subjects: int
+    """How many are known of; `uses` has the 100 that spent most."""
+    uses: tuple[BudgetUse, ...] = ()
 
 
 class SettingRow(msgspec.Struct, frozen=True, kw_only=True):

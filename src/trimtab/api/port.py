@@ -7,9 +7,11 @@ from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
 from trimtab.types import (
     Actor,
     AuditEntry,
+    BudgetSpec,
     Call,
     FeedbackGiven,
     KeySpec,
+    LimitSpec,
     PayloadPolicy,
     Project,
     ProviderSpec,
@@ -20,7 +22,17 @@ from trimtab.types import (
     User,
 )
 
-from .answers import DemoFilled, Erased, ProviderRow, ProviderTest, Published, Restarted, SettingRow
+from .answers import (
+    BudgetRow,
+    DemoFilled,
+    Erased,
+    LimitRow,
+    ProviderRow,
+    ProviderTest,
+    Published,
+    Restarted,
+    SettingRow,
+)
 
 
 class Records(Protocol):
@@ -229,6 +241,48 @@ class Objects(Protocol):
 
         Raises:
             NotFound: there is none of that name.
+        """
+        ...
+
+    async def limits(self) -> list[LimitRow]:
+        """Return all limits, of file and store, and how they stand now."""
+        ...
+
+    async def put_limit(self, actor: Actor, spec: LimitSpec) -> Published:
+        """Add a limit, or change one of the store's.
+
+        Raises:
+            CallerError: the name is the file's, or a field cannot be used.
+        """
+        ...
+
+    async def remove_limit(self, actor: Actor, name: str) -> Published:
+        """Remove a limit of the store's.
+
+        Raises:
+            NotFound: there is none of that name.
+            CallerError: the file declares it.
+        """
+        ...
+
+    async def budgets(self) -> list[BudgetRow]:
+        """Return all budgets, of file and store, and how they stand now."""
+        ...
+
+    async def put_budget(self, actor: Actor, spec: BudgetSpec) -> Published:
+        """Add a budget, or change one of the store's; what is spent in its period counts from the ledger.
+
+        Raises:
+            CallerError: the name is the file's, or a field cannot be used.
+        """
+        ...
+
+    async def remove_budget(self, actor: Actor, name: str) -> Published:
+        """Remove a budget of the store's.
+
+        Raises:
+            NotFound: there is none of that name.
+            CallerError: the file declares it.
         """
         ...
 

@@ -17,6 +17,8 @@ _COMMANDS = {
     "keys": "admin.keys:app",
     "projects": "admin.projects:app",
     "providers": "admin.providers:app",
+    "limits": "admin.limits:app",
+    "budgets": "admin.budgets:app",
     "users": "admin.users:app",
     "settings": "admin.settings:app",
     "audit": "admin.audit:audit",

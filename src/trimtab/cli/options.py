@@ -18,4 +18,19 @@ class Place:
     ] = None
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """Which calls a limit or a budget holds for; what is not given matches any."""
+
+    key: Annotated[str, Parameter(help="Only calls with this key: its id or name.")] = ""
+    project: Annotated[str, Parameter(help="Only calls of this project.")] = ""
+    route: Annotated[str, Parameter(help="Only calls to this route.")] = ""
+    model: Annotated[str, Parameter(help="Only calls to this model: `provider/model` or `provider/*`.")] = ""
+
+    def fields(self) -> dict[str, str]:
+        """Return them as the admin API names them."""
+        return {"key": self.key, "project": self.project, "route": self.route, "model": self.model}
+
+
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON with stable fields.")]

@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from trimtab.types import (
+    BudgetSpec,
     ConfigError,
     Deadlines,
+    LimitSpec,
     Policy,
     ProviderSpec,
     Release,
@@ -18,6 +20,7 @@ from trimtab.types import (
     RouteSpec,
     TargetSpec,
     WeightedRelease,
+    usd_to_nusd,
 )
 
 from .check import nearest, problem_text, read_document
@@ -54,6 +57,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     targets: dict[str, tuple[TargetSpec, ...]] = {}
     routes: tuple[RouteSpec, ...] = ()
     releases: dict[str, Release] = {}
+    limits: tuple[LimitSpec, ...] = ()
+    budgets: tuple[BudgetSpec, ...] = ()
     catalog_file: Path | None = None
     declared: frozenset[str] = frozenset()
     """Settings that the file sets, as `section.name`: nothing else may change these."""
@@ -173,6 +178,8 @@ class _Resolver:
                 for name, release in releases.items()
             ),
             releases={release.id(): release for release in releases.values()},
+            limits=self.limits(),
+            budgets=self.budgets(),
             catalog_file=self.path(document.catalog.file) if document.catalog.file else None,
             declared=declared,
         )
@@ -192,7 +199,28 @@ class _Resolver:
             max_reply_bytes=document.gateway.max_reply_bytes,
             private_addresses=document.outbound.private_addresses,
             cache_mb=document.cache.max_mb,
+            assumed_output_tokens=document.gateway.assumed_output_tokens,
         )
+
+    def limits(self) -> tuple[LimitSpec, ...]:
+        found = []
+        for name, section in self.document.limits.items():
+            self.name_is_good("limits", name)
+            spec = LimitSpec(name=name, **msgspec.structs.asdict(section))
+            if not (spec.requests_per_minute or spec.tokens_per_minute or spec.concurrency):
+                self.problems.append(
+                    f"limits.{name}: limits nothing; set requests_per_minute, tokens_per_minute or concurrency"
+                )
+            found.append(spec)
+        return tuple(found)
+
+    def budgets(self) -> tuple[BudgetSpec, ...]:
+        found = []
+        for name, section in self.document.budgets.items():
+            self.name_is_good("budgets", name)
+            fields = msgspec.structs.asdict(section)
+            found.append(BudgetSpec(name=name, amount_nusd=usd_to_nusd(fields.pop("amount_usd")), **fields))
+        return tuple(found)
 
     def data_dir(self) -> Path:
         if self.document.data.dir:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from trimtab.access import Caller, authorize
+from trimtab.limits import grant_headers
 from trimtab.pipeline import Ask, Core, LiveCall
 from trimtab.types import CallKind, TrimtabError
 from trimtab.types.errors import CallerError, ClientGone
@@ -88,8 +89,13 @@ def _headers(call: LiveCall, *first: tuple[bytes, bytes]) -> Headers:
             headers.append((b"age", b"%d" % call.slot.age_s()))
     if outcome.cost_nusd is not None:
         headers.append((b"x-trimtab-cost-nusd", b"%d" % outcome.cost_nusd))
+    ours = grant_headers(call.grant) if call.grant is not None else ()
+    headers += ours
     for name, value in call.reply_headers:
-        headers.append((name.encode("latin-1"), value.encode("latin-1")))
+        pair = (name.encode("latin-1"), value.encode("latin-1"))
+        # What is limited here is told of in place of the provider's own limits.
+        if not ours or pair[0] not in {told for told, _ in ours}:
+            headers.append(pair)
     return headers
 
 

@@ -41,6 +41,7 @@ async def send_error(send: Send, error: TrimtabError, headers: Headers | None = 
         headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    headers += error.headers
     headers.append((b"x-trimtab-error", error.code.encode()))
     if isinstance(error, ProviderRejected) and error.body[:1] == b"{":
         await send_bytes(send, error.status, error.body, headers)

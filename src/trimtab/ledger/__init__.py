@@ -15,6 +15,7 @@ from .metrics import metrics_text
 from .payload import Keep, Mask, payload_policies
 from .progress import Pause, Progress
 from .recorder import Limits, Recorder
+from .segment import left_by_the_dead
 
 __all__ = [
     "COUNTER_NAMES",
@@ -33,6 +34,7 @@ __all__ = [
     "bucket_bound_ms",
     "bucket_of",
     "erasure_result",
+    "left_by_the_dead",
     "metrics_text",
     "payload_policies",
     "read_all",

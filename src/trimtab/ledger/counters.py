@@ -38,6 +38,15 @@ COUNTER_NAMES = (
     "spans",
     "unrecorded_spans",
     "cache_hits",
+    "refused_requests",
+    "refused_tokens",
+    "refused_concurrency",
+    "refused_budget",
+    "refused_crowded",
+    "budget_waits",
+    "budget_alerts",
+    "limits_crowded",
+    "unpriced_calls",
 )
 """What is counted, in the order of the file's slots: new names go to the end."""
 

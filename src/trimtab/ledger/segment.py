@@ -50,6 +50,22 @@ def writer_of(stem: str) -> str:
     return stem[: -_UUID_CHARS - 1]
 
 
+def left_by_the_dead(folder: Path) -> list[str]:
+    """Return the names of segments whose writer is gone, and which the recorder has not stored and removed yet."""
+    left = []
+    for path in folder.glob(f"*{SUFFIX}"):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            if not is_locked(fd):
+                left.append(path.name)
+        finally:
+            os.close(fd)
+    return left
+
+
 def create_segment(folder: Path, writer: str, writer_id: bytes, created_us: int) -> NewSegment:
     """Make a segment: mode 0600, locked for as long as its descriptor lives, header written.
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from trimtab.limits import Grant
 from trimtab.types import Closed, Done, Frame, Opened, TrimtabError
 from trimtab.types.errors import ClientGone, StreamCut
 
@@ -38,6 +39,7 @@ class LiveCall:
         "ask",
         "body",
         "call_id",
+        "grant",
         "opened",
         "outcome",
         "parsed",
@@ -59,6 +61,8 @@ class LiveCall:
         self.parsed: Parsed
         self.plan: Plan
         self.opened: Opened | None = None
+        self.grant: Grant | None = None
+        """What limits and budgets let it in for; None where none holds."""
         self._attempts: Attempts | None = None
         self._closed = False
         self._follower: asyncio.Task[None] | None = None
@@ -79,6 +83,7 @@ class LiveCall:
 
         Raises:
             CallerError: the request is at fault; nothing was recorded or asked.
+            LimitExceeded: a limit or a budget refuses it; nothing was recorded or asked.
             LedgerUnavailable: it cannot be recorded, and the policy is to refuse.
             ProviderError: no target and no fallback gave an answer.
             ClientGone: the client went away.
@@ -93,10 +98,16 @@ class LiveCall:
         if plan.defaults:
             for name, value in plan.defaults.items():
                 parsed.fields.setdefault(name, value)
+        if self.state.gate is not None:
+            self.grant = await self.state.gate.admit(core, ask, parsed, plan)
         at = core.clock.monotonic()
-        self.opened = opened = self._opening()
-        if not core.recorder.write_now(opened, "unrecorded_opened"):
-            await core.recorder.write(opened, "unrecorded_opened")
+        try:
+            self.opened = opened = self._opening()
+            if not core.recorder.write_now(opened, "unrecorded_opened"):
+                await core.recorder.write(opened, "unrecorded_opened")
+        except BaseException:  # nothing was asked: whatever it is, nothing is held any more
+            self._settle_grant(0, 0)
+            raise
         core.counts.add_named("opened")
         if (kept := self._found()) is not None:
             if (closed := self._replayed(kept)) is not None:
@@ -225,7 +236,8 @@ class LiveCall:
 
     def _opening(self) -> Opened:
         now_us = self._core.clock.now_us()
-        return opened_record(self.call_id, now_us, self.ask, self.parsed, self.plan, self._keep)
+        reserved = self.grant.reserved_nusd if self.grant is not None else 0
+        return opened_record(self.call_id, now_us, self.ask, self.parsed, self.plan, self._keep, reserved)
 
     def _settle(self) -> None:
         """Take into the outcome what the stream's tally knows."""
@@ -265,6 +277,7 @@ class LiveCall:
         self._closed = True
         written = self._core.recorder.write_now(closed, "unrecorded_closed")
         self._core.count(closed, self.opened)
+        self._settle_grant(closed.usage.input_tokens + closed.usage.output_tokens, closed.cost_nusd)
         return None if written else closed
 
     async def _fail(self, error: BaseException) -> None:
@@ -285,8 +298,17 @@ class LiveCall:
                 assert self.opened is not None, "it has an end"
                 self._core.recorder.write_at_once(closed, "unrecorded_closed")
                 self._core.count(closed, self.opened)
+                self._settle_grant(closed.usage.input_tokens + closed.usage.output_tokens, closed.cost_nusd)
         finally:
+            if self.grant is not None:  # its end could not be written: it counts as what was held
+                self._settle_grant(0, self.grant.reserved_nusd)
             await self._let_go()
+
+    def _settle_grant(self, tokens: int, cost_nusd: int) -> None:
+        """Tell the limiter what it came to, once it is recorded: a crash in between counts what was held."""
+        limiter = self._core.limiter
+        if self.grant is not None and limiter is not None:
+            limiter.settle(self.grant, tokens, cost_nusd, alarm=self.ask.purpose == "live")
 
     # --- letting go -----------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trimtab.access import Caller
+from trimtab.limits import Limiter
 from trimtab.providers import ProviderContext, cannot_unseal, make_provider
 from trimtab.types import (
     Clock,
@@ -22,6 +23,7 @@ from trimtab.types.errors import ProviderError
 
 from .ask import Ask, ParamsHash
 from .call import LiveCall
+from .gate import check_gate
 from .ports import Counts, Keep, Log, NoReplyCache, ReplyCache
 from .record import Recorder
 from .state import State
@@ -41,6 +43,7 @@ class Core:
         run_dir: Path,
         unseal: Callable[[ProviderSpec], str] = cannot_unseal,
         cache: ReplyCache | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         """Prepare to serve; `apply` a snapshot before the first call.
 
@@ -52,9 +55,11 @@ class Core:
             run_dir: run-time files, where the own model's endpoint is found.
             unseal: opens the keys of providers that were added at run time.
             cache: replies that may be given again; without one, none is.
+            limiter: keeps the state of limits and budgets; without it, a snapshot that has any is refused.
         """
         self.clock = clock
         self.cache: ReplyCache = NoReplyCache() if cache is None else cache
+        self.limiter = limiter
         self.counts = counts
         self.recorder = Recorder(log, counts, "refuse")
         self.ids = IdSource()
@@ -93,7 +98,9 @@ class Core:
         def make(spec: ProviderSpec) -> Provider:
             return make_provider(spec, context)
 
-        return State(snapshot, make, self._state)
+        state = State(snapshot, make, self._state)
+        check_gate(state.gate, has_limiter=self.limiter is not None)
+        return state
 
     def swap(self, state: State) -> None:
         """Obey a compiled snapshot from now on; calls under way keep the one they began with."""

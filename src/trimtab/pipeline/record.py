@@ -124,10 +124,12 @@ class Outcome(msgspec.Struct):
     usage: Usage | None = None
 
 
-def opened_record(call_id: str, opened_us: int, ask: Ask, parsed: Parsed, plan: Plan, keep: Keep) -> Opened:
-    """Return the record of a call that is about to be made."""
+def opened_record(
+    call_id: str, opened_us: int, ask: Ask, parsed: Parsed, plan: Plan, keep: Keep, reserved_nusd: int = 0
+) -> Opened:
+    """Return the record of a call that is about to be made; `reserved_nusd` is what budgets hold for it."""
     caller = ask.caller
-    return Opened(
+    opened = Opened(
         call_id,
         opened_us,
         caller.project,
@@ -152,6 +154,7 @@ def opened_record(call_id: str, opened_us: int, ask: Ask, parsed: Parsed, plan: 
         caller.payload,
         keep(ask.body),
     )
+    return msgspec.structs.replace(opened, reserved_nusd=reserved_nusd) if reserved_nusd else opened
 
 
 def closed_record(

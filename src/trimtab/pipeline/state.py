@@ -20,6 +20,8 @@ from trimtab.types import (
 )
 from trimtab.types.errors import AmbiguousModel, CallerError, ConfigError, ModelNotFound
 
+from .gate import Gate
+
 _PLANS_KEPT = 4096
 """Resolved names remembered per generation; callers may invent names, so it is bounded."""
 _encode = msgspec.json.Encoder().encode
@@ -129,6 +131,8 @@ class State:
         self.catalog: Catalog = (
             previous.catalog if previous is not None and same else Catalog.load(snapshot.catalog or None)
         )
+        self.gate = Gate.of(snapshot, self.catalog)
+        """Limits and budgets; None where there are none."""
         self.specs = {spec.name: spec for spec in snapshot.providers}
         self.providers: dict[str, Provider] = {}
         old = previous.providers if previous is not None else {}

@@ -73,6 +73,11 @@ class Layout:
         """Folder of the workers' counters; they outlive the processes."""
         return self.root / "counters"
 
+    @property
+    def limits(self) -> Path:
+        """Folder of the state of limits and budgets, and of their events."""
+        return self.root / "limits"
+
     def make(self) -> None:
         """Create the folders, closed to other users.
 

@@ -18,6 +18,7 @@ from .folder import FolderLock, Layout
 if TYPE_CHECKING:
     from trimtab.gateway import Gateway
     from trimtab.ledger import LogWriter
+    from trimtab.limits import Limiter
 
 _RECORD_S = 4.0
 """What storing the log may take at the end; what is left is stored by whoever comes next."""
@@ -56,6 +57,7 @@ class InProcess:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gateway: Gateway | None = None
         self._writer: LogWriter | None = None
+        self._limiter: Limiter | None = None
         self._layout: Layout | None = None
 
     @asynccontextmanager
@@ -90,9 +92,12 @@ class InProcess:
     async def aclose(self) -> None:
         """Close providers and log, and store what it holds where nobody else does."""
         gateway, writer, layout = self._gateway, self._writer, self._layout
+        limiter, self._limiter = self._limiter, None
         self._gateway = self._writer = None
         if gateway is not None and self._loop is asyncio.get_running_loop():
             await gateway.aclose()
+        if limiter is not None:
+            limiter.close()
         if writer is not None and layout is not None:
             writer.close()
             try:
@@ -113,12 +118,15 @@ class InProcess:
         snapshot = _snapshot(config, layout)
         if self._writer is None:
             self._writer = LogWriter(layout.log, f"sdk-{os.getpid()}", durability=config.data.durability)
+        if self._limiter is None:
+            self._limiter = _limiter(layout, snapshot)
         core = Core(
             log=self._writer,
             counts=NoCounts(),
             keep=payload_policies(),
             clock=SystemClock(),
             run_dir=layout.run,
+            limiter=self._limiter,
         )
         core.apply(snapshot)
         self._gateway = Gateway(core, bound_to_loopback=True)
@@ -150,6 +158,30 @@ def _snapshot(config: Config, layout: Layout) -> Snapshot:
     return msgspec.structs.replace(
         snapshot, policy=msgspec.structs.replace(snapshot.policy, open_access=True)
     )
+
+
+def _limiter(layout: Layout, snapshot: Snapshot) -> "Limiter | None":
+    """Return what keeps limits and budgets here; None where there are none.
+
+    Where Trimtab runs on the folder, it has counted what is spent; else it is counted now.
+    """
+    if not snapshot.limits and not snapshot.budgets:
+        return None
+    from trimtab.limits import MappedLimiter
+    from trimtab.storage.sqlite import open_call_store
+
+    from .data.spending import rule_book, seed_budgets
+
+    limiter = MappedLimiter(layout.limits)
+    rules = limiter.unseeded(rule_book(snapshot).budgets)
+    if rules:
+        _store(layout)
+        calls = open_call_store(layout.calls, read_only=True)
+        try:
+            seed_budgets(limiter, rules, calls)
+        finally:
+            calls.close()
+    return limiter
 
 
 def _store(layout: Layout) -> None:

@@ -42,6 +42,8 @@ def declared(config: Config) -> Snapshot:
         targets=config.targets,
         routes=config.routes,
         releases=config.releases,
+        limits=config.limits,
+        budgets=config.budgets,
         default_model=own_model(own) if own.enabled and not config.providers else "",
         catalog=read_catalog(config.catalog_file),
     )

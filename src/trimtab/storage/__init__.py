@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 from .app_port import AppStore, Move
 from .atomic import write_atomically
-from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, SnapshotStore, SpanStore
+from .ports import (
+    CallQuery,
+    CallStore,
+    Cube,
+    Erasure,
+    RollupRow,
+    SessionRow,
+    SnapshotStore,
+    SpanStore,
+    SpendRow,
+)
 
 if TYPE_CHECKING:
     from .lines import LINE_FORMAT, call_line, read_call_line
@@ -27,6 +37,7 @@ __all__ = [
     "SessionRow",
     "SnapshotStore",
     "SpanStore",
+    "SpendRow",
     "call_line",
     "read_call_line",
     "write_atomically",

@@ -7,7 +7,9 @@ import msgspec
 
 from trimtab.types import (
     AuditEntry,
+    BudgetSpec,
     KeySpec,
+    LimitSpec,
     LoginSession,
     Project,
     Release,
@@ -180,6 +182,22 @@ class AppStore(Protocol):
 
     def remove_provider(self, name: str) -> bool:
         """Remove a provider; False where there is none of that name."""
+        ...
+
+    def limits(self) -> list[LimitSpec]:
+        """Return the limits added at run time, by name."""
+        ...
+
+    def budgets(self) -> list[BudgetSpec]:
+        """Return the budgets added at run time, by name."""
+        ...
+
+    def put_rule(self, rule: LimitSpec | BudgetSpec) -> None:
+        """Create or replace a limit or a budget; a limit and a budget may bear the same name."""
+        ...
+
+    def remove_rule(self, kind: type[LimitSpec] | type[BudgetSpec], name: str) -> bool:
+        """Remove a limit or a budget; False where there is none of that name."""
         ...
 
     def back_up(self, target: str) -> None:

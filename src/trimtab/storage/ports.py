@@ -65,6 +65,18 @@ class RollupRow(msgspec.Struct, frozen=True, kw_only=True):
     """A packed `stats.LogHistogram` of milliseconds."""
 
 
+class SpendRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls of one caller to one model cost together; of every purpose, unfinished ones at what was held."""
+
+    project: str
+    key: str
+    user: str
+    route: str
+    model: str
+    """`provider/model` that was asked for, as resolved."""
+    cost_nusd: int
+
+
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """One session of an application's user, as far as its latest calls tell."""
 
@@ -147,6 +159,13 @@ class CallStore(Protocol):
 
     def recount(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
         """Compute the same rows from the calls themselves: what `rollup` must equal. Scans."""
+        ...
+
+    def spend(self, since_us: int = 0, until_us: int = 0) -> list[SpendRow]:
+        """Return what calls that opened within the bounds (0: none) cost, by caller and model. Scans.
+
+        A key may occur several times: its rows are to be added.
+        """
         ...
 
     def flush(self) -> None:

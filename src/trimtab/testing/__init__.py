@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .default import echo
     from .fault import Fault
     from .faults import FAULTS
+    from .limiters import check_limiter
     from .provider import FakeProvider
     from .providers import Rig, check_provider
     from .reply import Ask, Choice, Scripted, ToolCall, split_tokens
@@ -41,6 +42,7 @@ __all__ = [
     "ToolCall",
     "check_app_store",
     "check_call_store",
+    "check_limiter",
     "check_provider",
     "check_snapshot_store",
     "echo",
@@ -64,6 +66,7 @@ _HOMES = {
     "ToolCall": "reply",
     "check_app_store": "stores",
     "check_call_store": "stores",
+    "check_limiter": "limiters",
     "check_provider": "providers",
     "check_snapshot_store": "stores",
     "echo": "default",

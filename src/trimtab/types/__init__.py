@@ -23,6 +23,7 @@ from .clock import Clock, SystemClock
 from .errors import (
     AddressRefused,
     AmbiguousModel,
+    BudgetExceeded,
     CallerError,
     ClientGone,
     ConfigError,
@@ -36,6 +37,7 @@ from .errors import (
     FormatTooNew,
     IdleTimeout,
     LedgerUnavailable,
+    LimitExceeded,
     MalformedReply,
     MethodNotAllowed,
     ModelNotFound,
@@ -48,6 +50,7 @@ from .errors import (
     ProviderRejected,
     ProviderUnavailable,
     RateLimited,
+    RateLimitExceeded,
     ReplyTooLarge,
     StorageError,
     StreamCut,
@@ -76,7 +79,7 @@ from .events import (
 )
 from .exchange import Completion, Deadlines, Generate, Provider, Reply, ReplyHead, Request
 from .ids import IdSource, id_floor, id_time_us, new_id
-from .money import NUSD_PER_USD, charge_nusd, format_usd, price_nusd, round_nusd
+from .money import NUSD_PER_USD, charge_nusd, format_usd, price_nusd, round_nusd, usd_to_nusd
 from .people import (
     ROLES,
     Actor,
@@ -91,7 +94,12 @@ from .people import (
 from .release import Epoch, Project, Release
 from .snapshot import (
     SNAPSHOT_FORMAT,
+    BudgetPer,
+    BudgetPeriod,
+    BudgetSpec,
     KeySpec,
+    LimitPer,
+    LimitSpec,
     Policy,
     ProviderSpec,
     Reach,
@@ -113,6 +121,10 @@ __all__ = [
     "AmbiguousModel",
     "Attempt",
     "AuditEntry",
+    "BudgetExceeded",
+    "BudgetPer",
+    "BudgetPeriod",
+    "BudgetSpec",
     "Call",
     "CallKind",
     "CallState",
@@ -143,6 +155,9 @@ __all__ = [
     "IdleTimeout",
     "KeySpec",
     "LedgerUnavailable",
+    "LimitExceeded",
+    "LimitPer",
+    "LimitSpec",
     "LoginSession",
     "MalformedReply",
     "MethodNotAllowed",
@@ -163,6 +178,7 @@ __all__ = [
     "ProviderSpec",
     "ProviderUnavailable",
     "Purpose",
+    "RateLimitExceeded",
     "RateLimited",
     "Reach",
     "ReasoningDelta",
@@ -206,4 +222,5 @@ __all__ = [
     "new_id",
     "price_nusd",
     "round_nusd",
+    "usd_to_nusd",
 ]

@@ -72,6 +72,8 @@ class Opened(msgspec.Struct, frozen=True, array_like=True, tag="o"):
     prompt_label: str = ""
     variables: bytes = b""
     epoch: str = ""
+    reserved_nusd: int = 0
+    """What budgets reserved for it, in nano-USD: what a call that never closed counts as. 0 where none applies."""
 
 
 class Closed(msgspec.Struct, frozen=True, array_like=True, tag="c"):

@@ -8,6 +8,9 @@ TrimtabError                     internal_error            500
 ├── LedgerUnavailable            ledger_unavailable        503
 ├── Overloaded                   overloaded                503
 ├── ClientGone                   client_cancelled          499
+├── LimitExceeded                limit_exceeded            429
+│   ├── RateLimitExceeded        rate_limit_exceeded       429
+│   └── BudgetExceeded           budget_exceeded           429
 ├── CallerError                  invalid_request           400
 │   ├── AmbiguousModel           ambiguous_model           400
 │   ├── Unauthenticated          invalid_api_key           401
@@ -59,6 +62,8 @@ class TrimtabError(Exception):
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        """What a reply that tells of it says besides, in its headers."""
 
 
 class ConfigError(TrimtabError):
@@ -101,6 +106,24 @@ class ClientGone(TrimtabError):
     """The client went away before its answer was complete."""
 
     code, status = "client_cancelled", 499
+
+
+class LimitExceeded(TrimtabError):
+    """A limit or a budget of ours refuses the call; no provider was asked."""
+
+    code, status, kind = "limit_exceeded", 429, "rate_limit_error"
+
+
+class RateLimitExceeded(LimitExceeded):
+    """A limit on requests, tokens or calls at once; `Retry-After` says when there is room again."""
+
+    code = "rate_limit_exceeded"
+
+
+class BudgetExceeded(LimitExceeded):
+    """A budget is spent, or what is left of it does not cover the call; `Retry-After` says when it resets."""
+
+    code, kind = "budget_exceeded", "insufficient_quota"
 
 
 class CallerError(TrimtabError):

@@ -44,6 +44,15 @@ def round_nusd(total: int) -> int:
     return whole + (rest > half or (rest == half and whole & 1))
 
 
+def usd_to_nusd(usd: float | str) -> int:
+    """Return an amount in USD, as people write it, in nano-USD; what is finer is rounded half to even.
+
+    >>> usd_to_nusd(0.1), usd_to_nusd("25")
+    (100000000, 25000000000)
+    """
+    return int((Decimal(str(usd)) * NUSD_PER_USD).to_integral_value())
+
+
 def format_usd(nusd: int) -> str:
     """Return an amount for people: at least cents, and no significant digit dropped.
 

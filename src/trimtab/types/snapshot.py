@@ -90,6 +90,59 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A provider that asks for a longer pause is left for the next target instead."""
 
 
+LimitPer = Literal["rule", "key", "project", "user", "model"]
+BudgetPer = Literal["rule", "key", "project", "user", "route"]
+"""What has a bucket, or an account, of its own: the whole rule, or each distinct key, project, ..."""
+
+BudgetPeriod = Literal["hour", "day", "week", "month", "total"]
+"""Of the UTC calendar, weeks from Monday; `total` never ends."""
+
+
+class LimitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How fast calls may come. Empty fields match any call; 0 does not limit."""
+
+    name: str
+    key: str = ""
+    """Id or name of a key."""
+    project: str = ""
+    route: str = ""
+    model: str = ""
+    """`provider/model` as resolved, or a beginning of it with a `*` at the end."""
+    per: LimitPer = "rule"
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    """Input and output together."""
+    concurrency: int = 0
+    """Calls under way at once."""
+    burst_s: float = 0.5
+    """How many seconds' worth may come at once after a pause; one request always may."""
+
+
+class BudgetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What calls may cost in a period. Empty fields match any call."""
+
+    name: str
+    amount_nusd: int
+    key: str = ""
+    """Id or name of a key."""
+    project: str = ""
+    route: str = ""
+    model: str = ""
+    """`provider/model` as resolved, or a beginning of it with a `*` at the end."""
+    per: BudgetPer = "rule"
+    period: BudgetPeriod = "month"
+    hard: bool = True
+    """Whether calls beyond it are refused; else they are only noted."""
+    strict: bool = False
+    """Refuse a call whose upper bound is over what is left even where nothing else is under way."""
+    unpriced: Literal["allow", "refuse"] = "allow"
+    """What becomes of a call whose model has no known price; allowed ones count as 0, and are flagged."""
+    alert_at: tuple[float, ...] = (0.5, 0.8, 1.0)
+    """Shares of the amount at which an event is noted, once a period."""
+    wait_s: float = 5.0
+    """How long a call waits for room that only calls under way still hold."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for every call."""
 
@@ -111,6 +164,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What kept replies may take on disk, in 10^6 bytes."""
     project_retention: dict[str, int] = {}
     """Project → days that its calls are kept besides today, where it says so; see `Project.retention_days`."""
+    assumed_output_tokens: int = 4096
+    """What a call that names no `max_tokens` is assumed to answer at most, where limits and budgets reserve."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +180,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     releases: dict[str, Release] = {}
     """Release id → release."""
     keys: tuple[KeySpec, ...] = ()
+    limits: tuple[LimitSpec, ...] = ()
+    budgets: tuple[BudgetSpec, ...] = ()
     default_model: str = ""
     """Answers when a caller names no model that exists nowhere; empty: none does."""
     catalog: dict[str, Any] = {}

@@ -20,6 +20,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "create_key": {"name": "k"},
     "put_project": {"title": "t"},
     "put_provider": {"base_url": "http://127.0.0.1:9/v1"},
+    "put_limit": {"requests_per_minute": 60},
+    "put_budget": {"amount_usd": 1.5},
     "rotate_key": {"api_key": "sk-new"},
     "change_setting": {"value": "hash"},
     "create_view": {"name": "v", "query": "model=m"},
@@ -30,7 +32,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "erase_calls": {"user": "u"},
     "post_backup": {"target": "/nowhere/at/all"},
 }
-NAMES = {"/users/": "target", "/projects/": "acme", "/providers/": "up", "/settings/": "data.payload"}
+NAMES = {
+    "/users/": "target",
+    "/projects/": "acme",
+    "/providers/": "up",
+    "/settings/": "data.payload",
+    "/limits/": "x",
+    "/budgets/": "x",
+}
 LEAVES_NOTHING = {"sign_out"}
 """Ends what it is asked with, and changes nothing else."""
 
@@ -57,7 +66,7 @@ def state(rig: ControlRig) -> list[object]:
     def read(app: Any) -> list[object]:
         return [
             app.keys(), app.projects(), app.providers(), app.settings(), app.setting_changes(), app.users(),
-            app.views(), app.routes(),
+            app.views(), app.routes(), app.limits(), app.budgets(),
         ]  # fmt: skip
 
     held = rig.run(rig.stores.app(read))
@@ -89,6 +98,10 @@ def test_what_changes_takes_an_editor_and_users_secrets_and_erasure_an_admin() -
         "DELETE /api/v1/users/{name}",
         "GET /api/v1/audit",
         "PUT /api/v1/providers/{name}/key",
+        "PUT /api/v1/limits/{name}",
+        "DELETE /api/v1/limits/{name}",
+        "PUT /api/v1/budgets/{name}",
+        "DELETE /api/v1/budgets/{name}",
         "POST /api/v1/calls/erase",
         "DELETE /api/v1/projects/{name}",
         "POST /api/v1/backup",

@@ -132,7 +132,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     [
         ("[gateway]\nprot = 1", "gateway.prot: unknown key; did you mean 'port'?"),
         ("[gatway]", "gatway: unknown key; did you mean 'gateway'?"),
-        ("[gateway]\nzzz = 1", "known: backpressure"),
+        ("[gateway]\nzzz = 1", "known: assumed_output_tokens"),
         ("[gateway]\nport = 'x'", "gateway.port = 'x': expected a whole number, at least 1, at most 65535"),
         ("[gateway]\nport = 70000", "gateway.port = 70000: expected a whole number, at least 1"),
         ("[gateway]\nport = true", "gateway.port = True: expected a whole number"),

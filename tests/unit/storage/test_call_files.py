@@ -11,7 +11,7 @@ import pytest
 from trimtab.storage import CallQuery
 from trimtab.storage.sqlite import open_call_store
 from trimtab.testing.calls import NOON_MS, sample_call, unfinished
-from trimtab.types import FeedbackGiven, FormatTooNew, StorageError, Usage, new_id
+from trimtab.types import Call, FeedbackGiven, FormatTooNew, StorageError, Usage, new_id
 
 DAY_MS = 86_400_000
 DAY_FILE = "calls-20260922.db"
@@ -219,10 +219,35 @@ def test_no_field_of_a_call_is_lost(tmp_path: Path) -> None:
     assert call.closed is not None
     for struct in (call.opened, call.closed, call.closed.usage):
         empty = [name for name in struct.__struct_fields__ if not getattr(struct, name)]
+        empty = [name for name in empty if name != "reserved_nusd"]  # an end takes its place; see below
         assert empty == [], "give every field a value here, so that a field without a column shows"
     store = open_call_store(tmp_path)
     store.insert([call])
     assert store.get(call.id) == call
+    store.close()
+
+
+def test_an_unfinished_call_costs_what_was_held_for_it_until_its_end_comes(tmp_path: Path) -> None:
+    call = sample_call(user="ann")
+    assert call.closed is not None
+    held = msgspec.structs.replace(call.opened, reserved_nusd=700)
+    store = open_call_store(tmp_path)
+    store.insert([Call(opened=held, closed=None, state="unfinished")])
+    found = store.get(call.id)
+    assert found is not None
+    assert (found.opened, found.closed) == (held, None)
+    assert [row.cost_nusd for row in store.spend()] == [700]
+    [day] = store.rollup("day_user")
+    assert (day.cost_nusd, day.estimated, day.unfinished) == (700, 1, 1)
+    assert store.recount("day_user") == [day]
+    store.insert([Call(opened=held, closed=call.closed, state=call.closed.state)])
+    [row] = store.spend()
+    assert (row.project, row.user, row.model) == (held.project, "ann", held.model)
+    assert row.cost_nusd == call.closed.cost_nusd
+    [day] = store.rollup("day_user")
+    assert (day.cost_nusd, day.unfinished) == (call.closed.cost_nusd, 0)
+    assert store.recount("day_user") == [day]
+    assert store.spend(held.opened_us + 1) == store.spend(0, held.opened_us) == []
     store.close()
 
 

@@ -1,8 +1,10 @@
 """One file for each noun of the API; `ROUTES` is all of them."""
 
 from . import (
+    budgets,
     calls,
     keys,
+    limits,
     logins,
     machine,
     models,
@@ -25,6 +27,8 @@ ROUTES = (
     *keys.ROUTES,
     *projects.ROUTES,
     *providers.ROUTES,
+    *limits.ROUTES,
+    *budgets.ROUTES,
     *settings.ROUTES,
     *users.ROUTES,
     *calls.ROUTES,

@@ -9,13 +9,15 @@ Entry: `ROUTES`.
 
 from trimtab.console.routes import Route
 
-from . import audit, health, keys, models, privacy, projects, providers, settings, users
+from . import audit, budgets, health, keys, limits, models, privacy, projects, providers, settings, users
 
 ROUTES: tuple[Route, ...] = (
     *models.ROUTES,
     *providers.ROUTES,
     *keys.ROUTES,
     *projects.ROUTES,
+    *limits.ROUTES,
+    *budgets.ROUTES,
     *users.ROUTES,
     *settings.ROUTES,
     *audit.ROUTES,

@@ -49,6 +49,10 @@ class Form:
         """Note a problem; the first of a field stays."""
         self.problems.setdefault(field, self._t(f"form.{key}", **places))
 
+    def tell(self, field: str, key: str) -> None:
+        """Note a problem in words of the page's own; the first of a field stays."""
+        self.problems.setdefault(field, self._t(key))
+
     def text(self, field: str, *, longest: int = 200, needed: bool = False) -> str:
         """Return a field without space around it."""
         value = self.values.get(field, "").strip()

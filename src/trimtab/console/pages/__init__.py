@@ -32,6 +32,8 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("nav.providers", "/providers"),
             ("nav.keys", "/keys"),
             ("nav.projects", "/projects"),
+            ("nav.limits", "/limits"),
+            ("nav.budgets", "/budgets"),
             ("nav.settings", "/settings"),
         ),
     ),

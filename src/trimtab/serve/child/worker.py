@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from trimtab.limits import Limiter
 from trimtab.serve import platform
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
@@ -20,6 +21,9 @@ from .server import http_server, run_async
 
 _LOOK_S = 0.05
 """How often to look for a new generation: the status of one file, 2 µs."""
+
+_KEEP_S = 1.0
+"""How often to look after the state of limits: what the dead held, the clock."""
 
 _CUT_S = 3.0
 """What calls that are cut at the end of the drain may take to record how they ended."""
@@ -51,6 +55,7 @@ def run_worker(options: ChildOptions, line: LifeLine) -> int:
 async def _work(options: ChildOptions, line: LifeLine) -> int:
     from trimtab.gateway import Gateway
     from trimtab.ledger import Counters, LogWriter, payload_policies
+    from trimtab.limits import MappedLimiter
     from trimtab.pipeline import Core
     from trimtab.storage.files import open_snapshot_store
     from trimtab.storage.sqlite import open_reply_cache
@@ -64,6 +69,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     counters = Counters(layout.counters, options.name)
     writer = LogWriter(layout.log, options.name, durability=options.data.durability)
     cache = open_reply_cache(layout.cache, lambda: core.state.policy.cache_mb * 1_000_000)
+    limiter = MappedLimiter(layout.limits, count=counters.add_named)
     try:
         core = Core(
             log=writer,
@@ -73,6 +79,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             run_dir=layout.run,
             unseal=unsealer(layout.secret),
             cache=cache,
+            limiter=limiter,
         )
         if not await obey_first(snapshots, core, options.name, stop):
             return EXIT_OK
@@ -83,14 +90,17 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
         )
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(obey(snapshots, core, options.name))
+            keeping = tasks.create_task(keep_limits(limiter))
             line.ready()
             _spare_the_collector()
             await serve_and_drain(gateway, options, stop, retire)
             watching.cancel()
+            keeping.cancel()
         await gateway.aclose()
     finally:
         # Last of all: every call, the cut ones too, has recorded its end by now.
         writer.close()
+        limiter.close()
         counters.close()
         cache.close()
     return EXIT_OK
@@ -146,6 +156,16 @@ async def obey(snapshots: SnapshotStore, core: Obedient, name: str) -> None:
             # A snapshot that cannot be used must not end the calls here.
             log.exception("generation %d cannot be obeyed, %d stays in force", refused, core.generation)
             await asyncio.sleep(1.0)
+
+
+async def keep_limits(limiter: Limiter) -> None:
+    """Do what the state of limits needs every second, until cancelled."""
+    while True:
+        await asyncio.sleep(_KEEP_S)
+        try:
+            limiter.check()
+        except StorageError as error:
+            log.error("the state of limits cannot be opened: %s", error)
 
 
 async def serve_and_drain(

@@ -39,6 +39,7 @@ class ControlRoom:
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> "ControlRoom":
+        self._closing.callback(self._room.accounts.close)
         self._closing.callback(self.people.close)
         self._closing.callback(self.records.close)
         return self
@@ -47,6 +48,10 @@ class ControlRoom:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.close()
+
+    async def keep_accounts(self) -> None:
+        """Keep budgets in step with the ledger, until cancelled."""
+        await self._room.accounts.keep()
 
     async def publish_first(self) -> None:
         """Publish what file and store say, so that the workers have something to obey.

@@ -11,9 +11,11 @@ import msgspec
 from trimtab.serve.log import log
 from trimtab.storage import AppStore
 from trimtab.types import (
+    BudgetSpec,
     CallerError,
     ConfigError,
     KeySpec,
+    LimitSpec,
     PayloadPolicy,
     Policy,
     Project,
@@ -35,6 +37,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     releases: dict[str, Release] = {}
     providers: tuple[ProviderSpec, ...] = ()
     settings: dict[str, str] = {}
+    limits: tuple[LimitSpec, ...] = ()
+    budgets: tuple[BudgetSpec, ...] = ()
 
 
 def gather(app: AppStore) -> Stored:
@@ -56,6 +60,8 @@ def gather(app: AppStore) -> Stored:
         releases=releases,
         providers=tuple(stored.spec for stored in app.providers()),
         settings=app.settings(),
+        limits=tuple(app.limits()),
+        budgets=tuple(app.budgets()),
     )
 
 
@@ -89,8 +95,11 @@ def compose(
         for spec in stored.providers
         if spec.name not in named
     )
+    limited, budgeted = {spec.name for spec in base.limits}, {spec.name for spec in base.budgets}
     return msgspec.structs.replace(
         base,
+        limits=(*base.limits, *(spec for spec in stored.limits if spec.name not in limited)),
+        budgets=(*base.budgets, *(spec for spec in stored.budgets if spec.name not in budgeted)),
         generation=generation,
         policy=policy,
         routes=(*base.routes, *(r for r in stored.routes if (r.project, r.name) not in taken)),

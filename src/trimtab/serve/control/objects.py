@@ -23,6 +23,7 @@ from trimtab.types import (
 )
 
 from .erase import erase_project
+from .limits import Rules
 from .providers import Providers
 from .room import Deed, Room
 from .settings import Settings
@@ -180,7 +181,7 @@ class Views:
             await self._room.do(actor, deed, lambda app: app.remove_view(view_id))
 
 
-class Objects(Keys, Projects, Providers, Settings, Views):
+class Objects(Keys, Projects, Providers, Rules, Settings, Views):
     """See `api.Objects`."""
 
     def __init__(self, room: Room) -> None:

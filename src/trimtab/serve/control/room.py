@@ -20,6 +20,7 @@ from trimtab.serve.runfile import read_processes
 from trimtab.storage import AppStore
 from trimtab.types import Actor, AuditEntry, Clock, ConfigError, ProviderSpec, Snapshot, SystemClock, new_id
 
+from .accounts import Accounts
 from .compose import Stored, compose, gather
 from .stores import Stores
 
@@ -56,6 +57,7 @@ class Room:
         self.stores = stores
         self.seal = seal
         self.clock = clock or SystemClock()
+        self.accounts = Accounts(layout, stores, self.clock)
         self.changing = asyncio.Lock()
         self.base = Snapshot(generation=0)
         """What file and environment declare."""
@@ -112,6 +114,7 @@ class Room:
     async def publish(self) -> int:
         """Publish what file and store say now; return the generation. Call it under `changing`."""
         stored = await self._sound(await self.stores.app(gather))
+        await self.accounts.meet(compose(self.base, stored, 0, fixed=self.fixed))
 
         def put(app: AppStore) -> int:
             """Publish under the next generation."""

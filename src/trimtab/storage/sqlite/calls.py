@@ -19,7 +19,7 @@ from trimtab.storage.days import (
     id_text,
     parse_file_name,
 )
-from trimtab.storage.ports import CallQuery, Cube, Erasure, RollupRow, SessionRow
+from trimtab.storage.ports import CallQuery, Cube, Erasure, RollupRow, SessionRow, SpendRow
 from trimtab.types import Call, FeedbackGiven, StorageError
 
 from .connection import storage_errors
@@ -333,6 +333,12 @@ class SqliteCallStore:
                 else:
                     file.recount(tally, cube)
         return list(tally.rows(since_us, until_us))
+
+    def spend(self, since_us: int = 0, until_us: int = 0) -> list[SpendRow]:
+        """See `CallStore.spend`. About a second a million calls."""
+        with self._using():
+            files = self._files(since_us // (MS_PER_DAY * 1000) - 1, _FOREVER)
+            return [row for file in files for row in file.spend(since_us, until_us or _FOREVER)]
 
     def close(self) -> None:
         """See `CallStore.close`."""

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 
 from trimtab.storage.days import place_of
-from trimtab.storage.ports import Cube, SessionRow
+from trimtab.storage.ports import Cube, SessionRow, SpendRow
 from trimtab.storage.text import call_text
 from trimtab.storage.words import index_text
 from trimtab.types import Call, FeedbackGiven, StorageError
@@ -166,6 +166,18 @@ class DayFile:
         run("INSERT INTO pending (place, embeddings) VALUES (?, ?)", pending)
         if tags:
             run("INSERT OR IGNORE INTO tag (name, place) VALUES (?, ?)", tags)
+
+    def spend(self, since_us: int, until_us: int) -> list[SpendRow]:
+        """Return what calls that opened within the bounds cost, by caller and model."""
+        with storage_errors(self.path):
+            rows = self._connection.execute(
+                "SELECT project, key, user, route, opened_model, sum(cost_nusd) FROM calls "
+                "WHERE opened_us >= ? AND opened_us < ? AND cost_nusd > 0 GROUP BY 1, 2, 3, 4, 5",
+                (since_us, until_us),
+            )
+            return [
+                SpendRow(project=p, key=k, user=u, route=r, model=m, cost_nusd=c) for p, k, u, r, m, c in rows
+            ]
 
     def has_feedback(self, feedback_id: str) -> bool:
         """Return whether feedback of that id is stored here."""

@@ -59,7 +59,8 @@ def facts_of(call: Call, blob: bytes) -> Facts:
     o, c = call.opened, call.closed
     who = (blob, o.project, (c.model if c else "") or o.model, o.prompt_name, o.prompt_version, o.user)
     if c is None:
-        return Facts(*who, state_of(call), 0, 0, 0, 0, o.opened_us, None)
+        held = o.reserved_nusd
+        return Facts(*who, state_of(call), int(held > 0), held, 0, 0, o.opened_us, None)
     u = c.usage
     return Facts(
         *who, c.state, u.estimated, c.cost_nusd, u.input_tokens, u.output_tokens, o.opened_us, c.closed_us
@@ -122,6 +123,8 @@ class Tally:
             cell = self.cell(key)
             cell.sums[0] -= 1
             cell.sums[2] -= 1
+            cell.sums[3] -= facts.estimated
+            cell.sums[4] -= facts.cost_nusd
 
     def write(self, connection: apsw.Connection) -> None:
         """Add the cells to a file's rollups, in the caller's transaction; a cell left without calls goes."""

@@ -130,7 +130,15 @@ def to_row(call: Call, blob: bytes, place: int) -> tuple[Any, ...]:
         o.prompt_label,
         o.epoch,
     )
-    return opened + (_NO_END if c is None else _closed_values(c))
+    return opened + (_no_end(o.reserved_nusd) if c is None else _closed_values(c))
+
+
+def _no_end(reserved_nusd: int) -> tuple[Any, ...]:
+    """Return the end of a call that has none: it may have been billed, and counts at what budgets held for it."""
+    if not reserved_nusd:
+        return _NO_END
+    estimated = _CLOSED.index("estimated")
+    return (*_NO_END[:estimated], 1, reserved_nusd, *_NO_END[estimated + 2 :])
 
 
 def _closed_values(c: Closed) -> tuple[Any, ...]:
@@ -168,9 +176,10 @@ def from_row(
     o = row[3:_CLOSED_AT]
     tags = _tags(o[15]) if o[15] else ()
     head: tuple[Any, ...] = (call_id, *o[:11], bool(o[11]), *o[12:15], tags, *o[16:21], request)
-    values: tuple[Any, ...] = (*head, *o[21:25], variables, o[25])
-    opened = Opened(*values)
+    held = row[_CLOSED_AT + 21] if row[_CLOSED_AT] is None else 0  # an end says what it came to
+    values: tuple[Any, ...] = (*head, *o[21:25], variables, o[25], held)
     c = row[_CLOSED_AT:]
+    opened = Opened(*values)
     if c[0] is None:
         return Call(opened=opened, closed=None, state=row[2], feedback=feedback)
     parts_of_usage: tuple[Any, ...] = (*c[13:20], bool(c[20]))

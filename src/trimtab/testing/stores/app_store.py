@@ -7,7 +7,9 @@ import msgspec
 
 from trimtab.storage import AppStore, Move
 from trimtab.types import (
+    BudgetSpec,
     KeySpec,
+    LimitSpec,
     Project,
     ProviderSpec,
     Release,
@@ -47,6 +49,7 @@ def check_app_store(make: Callable[[], AppStore]) -> None:
     _check_settings(store)
     _check_together(store)
     _check_providers(store)
+    _check_rules(store)
     check_people(store)
     generations = [store.next_generation() for _ in range(3)]
     routes, keys = store.routes(), store.keys()
@@ -109,6 +112,19 @@ def _check_providers(store: AppStore) -> None:
     assert store.remove_provider("beta") is True, "remove_provider must say that it removed"
     assert store.remove_provider("beta") is False, "remove_provider must return False where there is none"
     assert store.providers() == [second], "a removed provider must be gone"
+
+
+def _check_rules(store: AppStore) -> None:
+    assert (store.limits(), store.budgets()) == ([], []), "there must be no limits and budgets yet"
+    limit = LimitSpec(name="both", key="key_1", requests_per_minute=60)
+    budget = BudgetSpec(name="both", amount_nusd=1 << 60, per="user", alert_at=(0.25,))
+    for rule in (LimitSpec(name="z"), limit, budget, msgspec.structs.replace(budget, hard=False)):
+        store.put_rule(rule)
+    assert store.limits() == [limit, LimitSpec(name="z")], "limits must come by name, apart from budgets"
+    assert store.budgets() == [msgspec.structs.replace(budget, hard=False)], "a budget must be replaced"
+    assert store.remove_rule(LimitSpec, "both") is True, "remove_rule must say that it removed"
+    assert store.remove_rule(LimitSpec, "both") is False, "remove_rule must return False where there is none"
+    assert (len(store.limits()), len(store.budgets())) == (1, 1), "it must remove that one alone"
 
 
 def _check_removed_project(store: AppStore, second: str) -> None:

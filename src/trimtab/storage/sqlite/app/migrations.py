@@ -166,8 +166,17 @@ def add_people(connection: apsw.Connection) -> None:
     )
 
 
+def add_rules(connection: apsw.Connection) -> None:
+    """Version 3: limits and budgets."""
+    connection.execute(
+        "CREATE TABLE rule (kind TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, name)) "
+        "WITHOUT ROWID"
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("create tables", create_tables),
     Migration("add people, views and providers", add_people),
+    Migration("add limits and budgets", add_rules),
 )
 """All steps so far. A released one is never changed: what it made stands in users' files."""

@@ -8,9 +8,19 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from trimtab.types import KeySpec, Project, SavedView, SettingChange, StorageError, StoredProvider
+from trimtab.types import (
+    BudgetSpec,
+    KeySpec,
+    LimitSpec,
+    Project,
+    SavedView,
+    SettingChange,
+    StorageError,
+    StoredProvider,
+)
 
 _T = TypeVar("_T")
+_Rule = TypeVar("_Rule", LimitSpec, BudgetSpec)
 
 
 def decode(connection: apsw.Connection, body: bytes, kind: type[_T]) -> _T:
@@ -110,6 +120,31 @@ def put_provider(connection: apsw.Connection, provider: StoredProvider) -> None:
 def remove_provider(connection: apsw.Connection, name: str) -> bool:
     """Remove a provider; False where there is none of that name."""
     connection.execute("DELETE FROM provider WHERE name = ?", (name,))
+    return connection.changes() > 0
+
+
+# Limits and budgets
+
+_KINDS: dict[type, str] = {LimitSpec: "limit", BudgetSpec: "budget"}
+
+
+def rules(connection: apsw.Connection, kind: type[_Rule]) -> list[_Rule]:
+    """Return the limits, or the budgets, added at run time, by name."""
+    rows = connection.execute("SELECT body FROM rule WHERE kind = ? ORDER BY name", (_KINDS[kind],))
+    return [decode(connection, row[0], kind) for row in rows]
+
+
+def put_rule(connection: apsw.Connection, rule: LimitSpec | BudgetSpec) -> None:
+    """Create or replace a limit or a budget."""
+    connection.execute(
+        "INSERT OR REPLACE INTO rule VALUES (?, ?, ?)",
+        (_KINDS[type(rule)], rule.name, msgspec.json.encode(rule)),
+    )
+
+
+def remove_rule(connection: apsw.Connection, kind: type[LimitSpec] | type[BudgetSpec], name: str) -> bool:
+    """Remove a limit or a budget; False where there is none of that name."""
+    connection.execute("DELETE FROM rule WHERE kind = ? AND name = ?", (_KINDS[kind], name))
     return connection.changes() > 0
 
 

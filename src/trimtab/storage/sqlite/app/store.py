@@ -18,8 +18,10 @@ from trimtab.storage.sqlite.connection import (
 )
 from trimtab.types import (
     AuditEntry,
+    BudgetSpec,
     Clock,
     KeySpec,
+    LimitSpec,
     LoginSession,
     Project,
     Release,
@@ -256,6 +258,28 @@ class SqliteAppStore:
         """See `AppStore.remove_provider`."""
         with self._writing() as connection:
             return objects.remove_provider(connection, name)
+
+    # Limits and budgets
+
+    def limits(self) -> list[LimitSpec]:
+        """See `AppStore.limits`."""
+        with self._reading() as connection:
+            return objects.rules(connection, LimitSpec)
+
+    def budgets(self) -> list[BudgetSpec]:
+        """See `AppStore.budgets`."""
+        with self._reading() as connection:
+            return objects.rules(connection, BudgetSpec)
+
+    def put_rule(self, rule: LimitSpec | BudgetSpec) -> None:
+        """See `AppStore.put_rule`."""
+        with self._writing() as connection:
+            objects.put_rule(connection, rule)
+
+    def remove_rule(self, kind: type[LimitSpec] | type[BudgetSpec], name: str) -> bool:
+        """See `AppStore.remove_rule`."""
+        with self._writing() as connection:
+            return objects.remove_rule(connection, kind, name)
 
     # The file
 
