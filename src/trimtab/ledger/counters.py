@@ -37,6 +37,8 @@ COUNTER_NAMES = (
     "counters_recreated",
     "spans",
     "unrecorded_spans",
+    "hedges",
+    "shed",
 )
 """What is counted, in the order of the file's slots: new names go to the end."""
 

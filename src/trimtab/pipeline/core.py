@@ -22,6 +22,7 @@ from trimtab.types.errors import ProviderError
 
 from .ask import Ask, ParamsHash
 from .call import LiveCall
+from .health import Board
 from .ports import Counts, Keep, Log
 from .record import Recorder
 from .state import State
@@ -40,6 +41,7 @@ class Core:
         clock: Clock,
         run_dir: Path,
         unseal: Callable[[ProviderSpec], str] = cannot_unseal,
+        board: Board | None = None,
     ) -> None:
         """Prepare to serve; `apply` a snapshot before the first call.
 
@@ -50,6 +52,7 @@ class Core:
             clock: the time of records.
             run_dir: run-time files, where the own model's endpoint is found.
             unseal: opens the keys of providers that were added at run time.
+            board: breaker states shared with other processes; None: this process has its own.
         """
         self.clock = clock
         self.counts = counts
@@ -60,6 +63,7 @@ class Core:
         self._keep = keep
         self._run_dir = run_dir
         self._unseal = unseal
+        self._board = board
         self._state: State | None = None
         self._retired: list[Provider] = []
 
@@ -90,7 +94,7 @@ class Core:
         def make(spec: ProviderSpec) -> Provider:
             return make_provider(spec, context)
 
-        return State(snapshot, make, self._state)
+        return State(snapshot, make, self._state, self._board)
 
     def swap(self, state: State) -> None:
         """Obey a compiled snapshot from now on; calls under way keep the one they began with."""
