@@ -17,6 +17,7 @@ from trimtab.types import (
     SavedView,
     SettingChange,
     Snapshot,
+    TargetHealth,
     User,
 )
 
@@ -276,6 +277,10 @@ class Machine(Protocol):
 
     async def health(self) -> dict[str, Any]:
         """Return processes, generations by worker, the ledger's backlog, disk and counters."""
+        ...
+
+    async def targets(self) -> list[TargetHealth]:
+        """Return what the workers have seen of each target, by name."""
         ...
 
     async def snapshot(self) -> Snapshot:

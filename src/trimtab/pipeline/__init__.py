@@ -10,7 +10,7 @@ Entry: `Core.call(Ask(...))`.
 from .ask import Ask
 from .call import LiveCall
 from .core import Core, feedback_record
-from .health import Board
+from .health import Board, read_targets, targets_metrics
 from .ports import Counts, Keep, Log
 from .stages import StreamStage
 from .state import State
@@ -26,4 +26,6 @@ __all__ = [
     "State",
     "StreamStage",
     "feedback_record",
+    "read_targets",
+    "targets_metrics",
 ]

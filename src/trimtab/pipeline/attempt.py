@@ -1,7 +1,7 @@
 """One attempt: one target asked once, up to an answer or a stream's first content, and what it says of the target."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from math import inf
 from typing import TYPE_CHECKING
@@ -30,14 +30,12 @@ from trimtab.types.errors import (
 )
 
 from .health import Target
+from .record import GIVEN_UP
 from .stages import Tally
 from .watch import Watch
 
 if TYPE_CHECKING:
     from .attempts import Attempts
-
-GIVEN_UP = "given_up"
-"""Code of an attempt that was cancelled because another one of the same call had answered."""
 
 
 class Try:
@@ -47,27 +45,25 @@ class Try:
     yields the rest. Failing, or cancelled, it holds nothing any more; else `drop` must be called in the end.
     """
 
-    __slots__ = (
-        "_busy",
-        "_call",
-        "_first_byte_us",
-        "_progress",
-        "_reply",
-        "_row",
-        "_slow_s",
-        "_watch",
-        "completion",
-        "ended_by",
-        "frames",
-        "held",
-        "lost",
-        "probe",
-        "reply_headers",
-        "request_id",
-        "tally",
-        "target",
-        "why",
-    )
+    # Defaults stand here, and no slots: most of them stay, and a call need not set each of them.
+    completion: Completion | None = None
+    ended_by: TrimtabError | None = None
+    """What the whole call ended in, where that cancels it."""
+    frames: AsyncIterator[Frame] | None = None
+    held: Sequence[Frame] = ()
+    lost: bool = False
+    """Set before it is cancelled because another one has answered."""
+    reply_headers: tuple[tuple[str, str], ...] = ()
+    request_id = ""
+    tally: Tally | None = None
+    """A stream's sums so far."""
+    _busy: bool = False
+    _first_byte_us = 0
+    _progress: Callable[[], int] | None = None
+    """How many bytes of the open reply have arrived, where its provider tells."""
+    _reply: AbstractAsyncContextManager[Reply] | None = None
+    _row = 0
+    _slow_s = inf
 
     def __init__(self, call: "Attempts", target: Target, why: str = "", *, probe: bool = False) -> None:
         """Prepare to ask.
@@ -80,25 +76,7 @@ class Try:
         """
         self._call = call
         self._watch = call.watch
-        self._busy = False
-        self._first_byte_us = 0
-        self._progress = None
-        """How many bytes of the open reply have arrived, where its provider tells."""
-        self._reply: AbstractAsyncContextManager[Reply] | None = None
-        self._row = 0
-        self._slow_s = inf
-        self.completion: Completion | None = None
-        self.frames: AsyncIterator[Frame] | None = None
-        self.ended_by: TrimtabError | None = None
-        """What the whole call ended in, where that cancels it."""
-        self.held: Sequence[Frame] = ()
-        self.lost = False
-        """Set before it is cancelled because another one has answered."""
         self.probe = probe
-        self.reply_headers: tuple[tuple[str, str], ...] = ()
-        self.request_id = ""
-        self.tally: Tally | None = None
-        """A stream's sums so far."""
         self.target = target
         self.why = why
 
@@ -116,23 +94,24 @@ class Try:
         call, target, watch = self._call, self.target, self._watch
         parsed, limits = call.parsed, target.deadlines
         stream = parsed.stream
-        began, now = call.now(), call.loop.time()
-        code, status = "", 200
+        began, now, code, status = call.now(), call.loop.time(), "", 200
         target.in_flight += 1
+        target.health.calls += 1
         self._busy = True
         call.counts.add_named("upstream_attempts")
         # Two attempts at once must not share the field that differs between them.
         fields = parsed.fields if watch is call.watch else dict(parsed.fields)
         fields["model"] = target.model_json
         request = Request(call.kind, target.name, fields, stream, limits, call.call_id)
-        self._slow_s = slow_s = target.health.slow_s(stream)
+        lane = target.health.lanes[stream]
         watch.arm(limits.first_byte_s, self._no_byte, now)
-        watch.slow_at, watch.slow = now + slow_s, self
+        if (slow_s := lane.slow_s) != inf:
+            self._slow_s = slow_s
+            watch.slow_at, watch.slow = now + slow_s, self
         try:
             self._reply = context = target.provider.open(request)
             reply = await context.__aenter__()
-            self.request_id = reply.head.request_id
-            self.reply_headers = reply.head.headers
+            self.request_id, self.reply_headers = reply.head.request_id, reply.head.headers
             self._progress = progress = getattr(reply, "received", None)
             watch.arm(limits.idle_s, self._idle, call.loop.time(), progress)
             if stream:
@@ -142,17 +121,18 @@ class Try:
                 await self.drop()
         except BaseException as error:  # whatever ends an attempt, its socket is closed before it goes on
             await self.drop()
-            cause = watch.cause() or self.ended_by if isinstance(error, asyncio.CancelledError) else error
-            if isinstance(cause, TrimtabError):
-                code, status = cause.code, cause.status if isinstance(cause, ProviderError) else 0
-            elif self.lost:
-                code, status = GIVEN_UP, 0
-            self._failed(cause, now)
+            cause = self._cause(error)
+            code, status = self._failed(cause, now)
             if cause is error or cause is None:
                 raise
             raise cause from None
         else:
-            self._worked(call.now() - began, now)
+            seconds = call.now() - began
+            lane.took(seconds, now + seconds)
+            if self.probe or seconds >= self._slow_s:
+                self._slow_or_probe(seconds, now)
+            else:
+                target.health.breaker.good()
         finally:
             watch.disarm()
             offset, took = int((began - call.at) * 1e6), int((call.now() - began) * 1e6)
@@ -233,6 +213,7 @@ class Try:
         health = self.target.health
         health.lanes[self._call.parsed.stream].late(self._slow_s, now)
         if self.probe:
+            self.probe = False  # it has said what it had to say
             health.breaker.probed(now, well=False)
         else:
             health.breaker.bad(now - self._slow_s, now, failed=False)
@@ -242,33 +223,39 @@ class Try:
         if error.elsewhere:
             self._blame(error, self._call.loop.time(), slow=isinstance(error, TotalTimeout))
 
-    def _worked(self, seconds: float, began: float) -> None:
-        health, watch = self.target.health, self._watch
-        now = began + seconds
-        health.calls += 1
-        health.lanes[self._call.parsed.stream].took(seconds, now)
-        if watch.slow_at == inf and self._slow_s != inf:
+    def _slow_or_probe(self, seconds: float, began: float) -> None:
+        """Note an answer that came late, or decides about a breaker."""
+        breaker, now = self.target.health.breaker, began + seconds
+        if self._watch.slow_at == inf and self._slow_s != inf:
             return  # it was noted as late already
-        slow = seconds >= self._slow_s
-        if self.probe:
-            health.breaker.probed(now, well=not slow)
-        elif slow:
-            health.breaker.bad(began, now, failed=False)
+        if not self.probe:
+            breaker.bad(began, now, failed=False)
+        elif seconds < self._slow_s:
+            self.target.health.lanes[self._call.parsed.stream].settle(seconds, now)
+            breaker.probed(now, well=True)
         else:
-            health.breaker.good()
+            breaker.probed(now, well=False)
 
-    def _failed(self, cause: BaseException | None, began: float) -> None:
-        health, now = self.target.health, self._call.loop.time()
-        health.calls += 1
+    def _cause(self, error: BaseException) -> BaseException | None:
+        """Return what ended the attempt; None where it was cancelled from outside."""
+        return self._watch.cause() or self.ended_by if isinstance(error, asyncio.CancelledError) else error
+
+    def _failed(self, cause: BaseException | None, began: float) -> tuple[str, int]:
+        """Judge the target; return code and status for the record. A call cancelled from outside blames nobody."""
+        breaker, now = self.target.health.breaker, self._call.loop.time()
         if not isinstance(cause, ProviderError):
             if self.probe:
-                health.breaker.unclaim(now)
-        elif cause.elsewhere:
+                breaker.unclaim(now)
+            if isinstance(cause, TrimtabError):
+                return cause.code, 0
+            return (GIVEN_UP, 0) if self.lost else ("", 200)
+        if cause.elsewhere:
             self._blame(cause, began, slow=isinstance(cause, TotalTimeout))
         elif self.probe:
-            health.breaker.probed(now, well=True)  # the request was at fault, and the target said so
+            breaker.probed(now, well=True)  # the request was at fault, and the target said so
         else:
-            health.breaker.good()
+            breaker.good()
+        return cause.code, cause.status
 
     def _blame(self, error: ProviderError, began: float, *, slow: bool) -> None:
         health, now = self.target.health, self._call.loop.time()

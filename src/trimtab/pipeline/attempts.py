@@ -282,7 +282,7 @@ class Attempts:
         plan, stream, health = self._plan, self.parsed.stream, attempt.target.health
         if attempt.why == "probe":
             # The call that finds out whether a target is well again must not pay for it.
-            return health.slow_s(stream) if plan.several else inf
+            return health.lanes[stream].slow_s if plan.several else inf
         if attempt.why or attempt.probe or plan.hedge is None:
             return inf
         rules = plan.hedge.rules
@@ -291,7 +291,7 @@ class Attempts:
     def _second(self, first: Try, model: ModelPlan) -> tuple[Target, str] | None:
         """Return whom else to ask, and why; None where there is nobody, or no budget."""
         now, stream, plan = self.loop.time(), self.parsed.stream, self._plan
-        if first.probe:
+        if first.why == "probe":
             for other in (model, *plan.models):
                 if (found := other.well(now, but=first.target, stream=stream)) is not None:
                     return found, "stand_in"

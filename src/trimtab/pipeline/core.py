@@ -1,6 +1,8 @@
 """What one process needs to make calls: the compiled state, the log, the counters, the sweeper of deadlines."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,13 +18,14 @@ from trimtab.types import (
     ProviderSpec,
     Snapshot,
     SpanEnded,
+    TargetHealth,
     new_id,
 )
-from trimtab.types.errors import ProviderError
+from trimtab.types.errors import Overloaded, ProviderError
 
 from .ask import Ask, ParamsHash
 from .call import LiveCall
-from .health import Board
+from .health import Board, publish
 from .ports import Counts, Keep, Log
 from .record import Recorder
 from .state import State
@@ -65,7 +68,8 @@ class Core:
         self._unseal = unseal
         self._board = board
         self._state: State | None = None
-        self._retired: list[Provider] = []
+        self._retired: list[tuple[Provider, float]] = []
+        """Providers of generations before, and since when they are that."""
 
     @property
     def state(self) -> State:
@@ -100,7 +104,8 @@ class Core:
         """Obey a compiled snapshot from now on; calls under way keep the one they began with."""
         if self._state is not None:
             kept = set(map(id, state.providers.values()))
-            self._retired.extend(p for p in self._state.providers.values() if id(p) not in kept)
+            now = time.monotonic()
+            self._retired.extend((p, now) for p in self._state.providers.values() if id(p) not in kept)
         self._state = state
         self.recorder.on_failure = state.policy.on_ledger_failure
 
@@ -117,6 +122,24 @@ class Core:
         if self._sweeper is None:
             self._sweeper = Sweeper(asyncio.get_running_loop())
         return self._sweeper
+
+    def shed(self) -> None:
+        """Refuse a call that this process could not serve in time; to be asked before any work is done for it.
+
+        Raises:
+            Overloaded: it has as many open calls as it may, or runs late.
+        """
+        sweeper, rules = self._sweeper, self.state.policy.resilience
+        if sweeper is None:
+            return
+        if rules.max_in_flight and sweeper.live >= rules.max_in_flight:
+            why = f"{sweeper.live} calls are open here, and resilience.max_in_flight is {rules.max_in_flight}"
+        elif rules.max_lag_s and sweeper.live and sweeper.lag_s > rules.max_lag_s:
+            why = f"this process runs {sweeper.lag_s:.2f} s late, and resilience.max_lag_s is {rules.max_lag_s:g}"
+        else:
+            return
+        self.counts.add_named("shed")
+        raise Overloaded(f"the gateway is overloaded: {why}; ask again in a moment", retry_after_s=1.0)
 
     def call(self, ask: Ask) -> LiveCall:
         """Return a call to enter: `async with core.call(ask) as call`."""
@@ -164,9 +187,40 @@ class Core:
             rows.extend((f"{name}/{model}", name) for model in models.result())
         return rows
 
+    def seen(self) -> list[TargetHealth]:
+        """Return what this process knows of the targets that calls have met; those made up by callers left out."""
+        if self._state is None:
+            return []
+        now = time.monotonic()
+        return [t.seen(now) for t in self._state.targets() if t.health.calls or t.in_flight]
+
+    async def watch_targets(self, name: str, folder: Path) -> None:
+        """Publish once a second what is known of targets, and close providers that nobody uses, until cancelled."""
+        failed = False
+        while True:
+            await asyncio.sleep(_PUBLISH_S)
+            try:
+                publish(folder, name, self.seen())
+                failed = False
+            except OSError as error:
+                if not failed:
+                    _log.warning("the health of targets cannot be published: %s", error)
+                failed = True
+            await self._close_retired()
+
+    async def _close_retired(self) -> None:
+        """Close the providers that a snapshot replaced, once the calls that began with them are over."""
+        kept, now = [], time.monotonic()
+        for provider, since in self._retired:
+            if now - since < self.state.policy.deadlines.total_s and self._sweeper and self._sweeper.live:
+                kept.append((provider, since))
+            else:
+                await provider.aclose()
+        self._retired = kept
+
     async def aclose(self) -> None:
         """Close the providers' connections."""
-        providers = [*self._retired, *(self._state.providers.values() if self._state else ())]
+        providers = [*(p for p, _ in self._retired), *(self._state.providers.values() if self._state else ())]
         self._retired.clear()
         for provider in providers:
             await provider.aclose()
@@ -181,6 +235,8 @@ async def _listed(provider: Provider) -> list[str]:
         return []
 
 
+_log = logging.getLogger(__name__)
+_PUBLISH_S = 1.0
 _MODELS_S = 10.0
 """How long a provider may take to list its models; the other providers' are shown without them then."""
 _STATE_COUNTERS = {"ok": "answered", "error": "errors", "cancelled": "cancelled", "unfinished": "errors"}

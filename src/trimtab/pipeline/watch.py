@@ -1,6 +1,7 @@
 """Deadlines of many calls with one timer: a call costs a set entry, not a timer and a task of its own."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Protocol
@@ -9,6 +10,10 @@ from trimtab.types.errors import ClientGone, TotalTimeout, TrimtabError
 
 SWEEP_S = 0.025
 """How often deadlines are looked at: their resolution, and how soon a vanished client is first looked for."""
+
+
+_LOOKS = 3
+"""Sweeps in a row that must be late before the process counts as late."""
 
 
 class Late(Protocol):
@@ -185,17 +190,31 @@ class Watch:
 class Sweeper:
     """Looks at all watches every `SWEEP_S` seconds, while there are any."""
 
-    __slots__ = ("_timer", "_watches", "loop")
+    __slots__ = ("_due", "_late", "_timer", "_watches", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._late: deque[float] = deque((0.0,) * _LOOKS, maxlen=_LOOKS)
+        """How late the last sweeps were, in seconds."""
+
+    @property
+    def live(self) -> int:
+        """How many watches there are: one for each open call, and for each request of a hedged one."""
+        return len(self._watches)
+
+    @property
+    def lag_s(self) -> float:
+        """How late this process runs: the least of the last few sweeps' delays, so that one hiccup is none."""
+        return min(self._late)
 
     def add(self, watch: Watch) -> None:
         """Begin to look at a watch."""
         self._watches.add(watch)
         if self._timer is None:
+            self._due = self.loop.time() + SWEEP_S
             self._timer = self.loop.call_later(SWEEP_S, self._sweep)
 
     def remove(self, watch: Watch) -> None:
@@ -204,10 +223,12 @@ class Sweeper:
         watch.release()
 
     def _sweep(self) -> None:
+        now = self.loop.time()
+        self._late.append(now - self._due)
         if not self._watches:
             self._timer = None
             return
-        now = self.loop.time()
         for watch in tuple(self._watches):
             watch.look(now)
+        self._due = self.loop.time() + SWEEP_S
         self._timer = self.loop.call_later(SWEEP_S, self._sweep)

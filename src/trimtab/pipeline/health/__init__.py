@@ -9,6 +9,19 @@ Entry: `choose`, `Target`.
 from .board import Board
 from .budget import Budget
 from .model import ModelPlan
+from .report import publish, read_targets, targets_metrics
 from .target import NOBODY, Health, Target, choose, soonest
 
-__all__ = ["NOBODY", "Board", "Budget", "Health", "ModelPlan", "Target", "choose", "soonest"]
+__all__ = [
+    "NOBODY",
+    "Board",
+    "Budget",
+    "Health",
+    "ModelPlan",
+    "Target",
+    "choose",
+    "publish",
+    "read_targets",
+    "soonest",
+    "targets_metrics",
+]

@@ -43,11 +43,11 @@ class Breaker:
     def closed(self) -> bool:
         """Whether calls may go there freely. No cost worth counting."""
         word = self._words[self.place]
-        return not word or word & 0xFFFF != self._tag
+        return not word or word & 0xFFFF != self._tag or not self._rules.enabled
 
     def state(self, now: float) -> tuple[BreakerState, float]:
         """Return the state, and the seconds until it may be asked again, where it is open."""
-        if self.closed or not self._rules.enabled:
+        if self.closed:
             return "closed", 0.0
         left = unpack(self._words[self.place])[0] - now
         return ("open", left) if 0 < left < _FAR_S else ("half_open", 0.0)
@@ -82,7 +82,7 @@ class Breaker:
             return
         self._bad = self._bad << 1 & _MASK | 1
         self._seen += 1
-        self._row = self._row + 1 if failed else self._row
+        self._row = self._row + 1 if failed else 0
         enough = self._seen >= rules.min_calls and self.share() >= rules.bad_share
         if enough or self._row >= rules.in_a_row:
             self._open(now, 1)

@@ -19,16 +19,32 @@ _STEP = 1.02
 _FLOOR_S = 0.1
 """Nothing below this is called slow: a scheduler's hiccup takes as long."""
 _EVERY = 16
-"""Answers after which a quantile is taken anew."""
+"""Answers after which quantiles, and what is slow, are taken anew."""
+_exp = math.exp
 
 
 class Latency:
     """Latencies of one kind of answer: whole, or to a stream's first content. Some 0.4 µs an answer."""
 
-    __slots__ = ("_at", "_due", "_ewma_s", "_quantile", "_recent", "answers", "usual_s")
+    __slots__ = (
+        "_at",
+        "_due",
+        "_ewma_s",
+        "_factor",
+        "_most_s",
+        "_quantile",
+        "_recent",
+        "answers",
+        "slow_s",
+        "usual_s",
+    )
 
     def __init__(self) -> None:
         self.answers = 0
+        self.slow_s = math.inf
+        """From which duration on an answer is slow; infinity while too little is known."""
+        self._factor = 0.0
+        self._most_s = math.inf
         self.usual_s = 0.0
         self._ewma_s = 0.0
         self._at = 0.0
@@ -36,12 +52,17 @@ class Latency:
         self._quantile = (0.0, 0.0)
         self._due = 0
 
+    def obey(self, factor: float, most_s: float) -> None:
+        """Judge by these from now on: `factor` times the usual is slow, and so is `most_s`; 0: not judged by it."""
+        self._factor = factor
+        self._most_s = most_s or math.inf
+        self._judge()
+
     def took(self, seconds: float, now: float) -> None:
         """Note an answer."""
         ewma = self._ewma_s
         if seconds < ewma:
-            seconds_now = seconds + (ewma - seconds) * math.exp((self._at - now) / _TAU_S)
-            self._ewma_s = seconds_now
+            self._ewma_s = seconds + (ewma - seconds) * _exp((self._at - now) / _TAU_S)
         else:
             self._ewma_s = seconds
         self._at = now
@@ -54,17 +75,23 @@ class Latency:
             self.usual_s *= _STEP
         else:
             self.usual_s /= _STEP
+        if not answers % _EVERY:
+            self._judge()
+
+    def _judge(self) -> None:
+        most = self._most_s
+        if self._factor and self.answers >= _LEARN:
+            most = min(most, max(_FLOOR_S, self._factor * self.usual_s))
+        self.slow_s = most
+
+    def settle(self, seconds: float, now: float) -> None:
+        """Let a good probe's latency stand for all before it: what was slow then is over."""
+        self._ewma_s, self._at = seconds, now
 
     def late(self, seconds: float, now: float) -> None:
         """Note an answer that is not there after so many seconds: balancing need not wait to learn it."""
         if seconds > self._ewma_s:
             self._ewma_s, self._at = seconds, now
-
-    def slow_s(self, factor: float) -> float:
-        """Return from which duration on an answer is slow; infinity while too little is known."""
-        if not factor or self.answers < _LEARN:
-            return math.inf
-        return max(_FLOOR_S, factor * self.usual_s)
 
     def ewma_s(self, now: float) -> float:
         """Return the peak-EWMA, fallen since the last answer; 0 where there was none."""

@@ -40,7 +40,6 @@ class Health:
 
     def __init__(self, label: str, rules: Rules, board: Board) -> None:
         self.breaker = Breaker(label, rules, board)
-        self.rules = rules
         self.lanes = (Latency(), Latency())
         """Of whole answers, and of streams up to the first content."""
         self.cool_until = 0.0
@@ -49,17 +48,14 @@ class Health:
         self.failed = 0
         self.last_error = ""
         self.last_error_us = 0
+        self.obey(rules)
 
     def obey(self, rules: Rules) -> None:
         """Judge by other rules from now on."""
         self.rules = rules
         self.breaker.obey(rules)
-
-    def slow_s(self, stream: bool) -> float:  # noqa: FBT001 - an index into the two lanes
-        """Return from which duration on an answer is slow."""
-        rules = self.rules
-        found = self.lanes[stream].slow_s(rules.slow_factor)
-        return min(found, rules.slow_s) if rules.slow_s else found
+        for lane in self.lanes:
+            lane.obey(rules.slow_factor if rules.enabled else 0.0, rules.slow_s)
 
     def note_error(self, error: ProviderError, now: float, now_us: int) -> None:
         """Keep what went wrong, and prefer others for a while: as long as the provider asked for, or a second."""
@@ -132,7 +128,7 @@ def choose(
         if id(target) in avoid:
             continue
         breaker = target.health.breaker
-        if breaker.closed or not target.health.rules.enabled:
+        if breaker.closed:
             fit.append(target)
         elif breaker.claim(now):
             return target, True

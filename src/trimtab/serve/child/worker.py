@@ -51,7 +51,7 @@ def run_worker(options: ChildOptions, line: LifeLine) -> int:
 async def _work(options: ChildOptions, line: LifeLine) -> int:
     from trimtab.gateway import Gateway
     from trimtab.ledger import Counters, LogWriter, payload_policies
-    from trimtab.pipeline import Core
+    from trimtab.pipeline import Board, Core
     from trimtab.storage.files import open_snapshot_store
 
     stop, retire = asyncio.Event(), asyncio.Event()
@@ -70,6 +70,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             clock=SystemClock(),
             run_dir=layout.run,
             unseal=unsealer(layout.secret),
+            board=Board(layout.breakers),
         )
         if not await obey_first(snapshots, core, options.name, stop):
             return EXIT_OK
@@ -77,13 +78,18 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             core,
             bound_to_loopback=is_loopback(options.gateway.host),
             counters_folder=str(layout.counters),
+            health_folder=str(layout.run),
         )
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(obey(snapshots, core, options.name))
+            watching = [
+                tasks.create_task(obey(snapshots, core, options.name)),
+                tasks.create_task(core.watch_targets(options.name, layout.run)),
+            ]
             line.ready()
             _spare_the_collector()
             await serve_and_drain(gateway, options, stop, retire)
-            watching.cancel()
+            for task in watching:
+                task.cancel()
         await gateway.aclose()
     finally:
         # Last of all: every call, the cut ones too, has recorded its end by now.
