@@ -120,4 +120,61 @@ FACE: Checks = {
     "readme": Check("every code block of the README in a fresh environment", "readme"),
 }
 
-ISSUES: dict[int, Checks] = {1: SPINE, 2: FACE}
+_DAYS = "tests/e2e/test_bad_days.py::"
+
+FIRE: Checks = {
+    "fault-pairs": Check(
+        "faults and their pairs with a healthy fallback",
+        tests=(
+            ("each fault is a right answer or an explicit error, recorded so", ("tests/e2e/test_faults.py",)),
+            (
+                "all pairs: rescued before the first content, an explicit error after it, nothing cut in silence",
+                ("tests/e2e/test_fault_pairs.py",),
+            ),
+        ),
+    ),
+    "outage": Check(
+        "a provider that is down",
+        tests=(
+            (
+                "upstream requests stay within 1.2 times the calls",
+                (f"{_DAYS}test_no_storm_while_a_provider_is_down",),
+            ),
+            (
+                "the own model, or another, answers within its deadline, says so, and hands back within 5 s",
+                (
+                    f"{_DAYS}test_the_degraded_model_takes_over_when_all_are_gone_and_hands_back",
+                    f"{_DAYS}test_the_degraded_model_does_not_wait_for_one_that_hangs",
+                ),
+            ),
+            (
+                "a key rotated under calls fails none",
+                (f"{_DAYS}test_a_new_key_is_taken_without_a_failed_call",),
+            ),
+        ),
+    ),
+    "brown-out": Check(
+        "latency x 10 and 20 % errors for a while",
+        tests=(
+            (
+                "p99 within twice the healthy one from 5 s after onset; breaker open within 2 s, closed within 5 s",
+                (f"{_DAYS}test_a_brown_out_is_left_within_2_s_and_come_back_to_within_5_s",),
+            ),
+        ),
+    ),
+    "hedging": Check(
+        "second requests",
+        tests=(
+            (
+                "at a budget of 5 %, p99 of a two-peaked upstream falls by 40 % with at most 6 % more requests",
+                (f"{_DAYS}test_hedging_cuts_the_tail_of_a_two_peaked_upstream",),
+            ),
+            (
+                "the loser's socket is closed and its cost recorded",
+                (f"{_DAYS}test_a_hedge_wins_and_the_losers_socket_is_closed_at_once",),
+            ),
+        ),
+    ),
+}
+
+ISSUES: dict[int, Checks] = {1: SPINE, 2: FACE, 3: FIRE}
