@@ -144,7 +144,7 @@ class ResilienceSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         float,
         Meta(gt=0, le=1, description="Share of calls, failed or slow, from which the breaker opens."),
     ] = 0.5
-    in_a_row: Annotated[int, Meta(ge=1, description="Failures in a row that open it at once.")] = 5
+    in_a_row: Annotated[int, Meta(ge=1, description="Bad calls in a row that open it at once.")] = 4
     slow_factor: Annotated[
         float,
         Meta(ge=0, description="Slow is what takes so many times a target's usual time; 0: nothing is."),

@@ -26,7 +26,6 @@ from trimtab.types.errors import (
     ProviderError,
     StreamCut,
     StreamError,
-    TotalTimeout,
 )
 
 from .health import Target
@@ -216,12 +215,12 @@ class Try:
             self.probe = False  # it has said what it had to say
             health.breaker.probed(now, well=False)
         else:
-            health.breaker.bad(now - self._slow_s, now, failed=False)
+            health.breaker.bad(now - self._slow_s, now)
 
     def broke(self, error: ProviderError) -> None:
         """Note that the answer broke off after its first content."""
         if error.elsewhere:
-            self._blame(error, self._call.loop.time(), slow=isinstance(error, TotalTimeout))
+            self._blame(error, self._call.loop.time())
 
     def _slow_or_probe(self, seconds: float, began: float) -> None:
         """Note an answer that came late, or decides about a breaker."""
@@ -229,7 +228,7 @@ class Try:
         if self._watch.slow_at == inf and self._slow_s != inf:
             return  # it was noted as late already
         if not self.probe:
-            breaker.bad(began, now, failed=False)
+            breaker.bad(began, now)
         elif seconds < self._slow_s:
             self.target.health.lanes[self._call.parsed.stream].settle(seconds, now)
             breaker.probed(now, well=True)
@@ -244,26 +243,28 @@ class Try:
         """Judge the target; return code and status for the record. A call cancelled from outside blames nobody."""
         breaker, now = self.target.health.breaker, self._call.loop.time()
         if not isinstance(cause, ProviderError):
-            if self.probe:
+            if self.probe and self.lost:
+                breaker.probed(now, well=False)  # another one was faster, begun later
+            elif self.probe:
                 breaker.unclaim(now)
             if isinstance(cause, TrimtabError):
                 return cause.code, 0
             return (GIVEN_UP, 0) if self.lost else ("", 200)
         if cause.elsewhere:
-            self._blame(cause, began, slow=isinstance(cause, TotalTimeout))
+            self._blame(cause, began)
         elif self.probe:
             breaker.probed(now, well=True)  # the request was at fault, and the target said so
         else:
             breaker.good()
         return cause.code, cause.status
 
-    def _blame(self, error: ProviderError, began: float, *, slow: bool) -> None:
+    def _blame(self, error: ProviderError, began: float) -> None:
         health, now = self.target.health, self._call.loop.time()
         health.note_error(error, now, self._call.now_us())
         if self.probe:
             health.breaker.probed(now, well=False)
         else:
-            health.breaker.bad(began, now, failed=not slow)
+            health.breaker.bad(began, now)
 
     # --- inside ---------------------------------------------------------------------------------------------
 

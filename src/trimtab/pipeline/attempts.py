@@ -282,7 +282,8 @@ class Attempts:
         plan, stream, health = self._plan, self.parsed.stream, attempt.target.health
         if attempt.why == "probe":
             # The call that finds out whether a target is well again must not pay for it.
-            return health.lanes[stream].slow_s if plan.several else inf
+            lane = health.lanes[stream]
+            return min(lane.slow_s, lane.quantile_s(_PROBE_P)) if plan.several else inf
         if attempt.why or attempt.probe or plan.hedge is None:
             return inf
         rules = plan.hedge.rules
@@ -309,3 +310,5 @@ def lesser(target: Target) -> bool:
 
 
 _WHY = ("", "probe")
+_PROBE_P = 0.95
+"""Quantile of a target's latencies after which a probe is helped by a second request."""

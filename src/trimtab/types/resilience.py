@@ -17,8 +17,8 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     min_calls: int = 10
     """Calls in the window below which no share is judged."""
     bad_share: float = 0.5
-    in_a_row: int = 5
-    """Failures in a row that open it whatever the share."""
+    in_a_row: int = 4
+    """Bad calls in a row that open it whatever the share."""
     slow_factor: float = 5.0
     """A call is slow that takes so many times a target's usual time; 0: none is."""
     slow_s: float = 0.0

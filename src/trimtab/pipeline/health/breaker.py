@@ -69,20 +69,14 @@ class Breaker:
         self._seen += 1
         self._row = 0
 
-    def bad(self, began: float, now: float, *, failed: bool) -> None:
-        """Note a bad call, and open where it is one too many.
-
-        Args:
-            began: when it was begun.
-            now: the loop's time.
-            failed: it failed; otherwise it was only slow.
-        """
+    def bad(self, began: float, now: float) -> None:
+        """Note a call, begun at `began`, that failed or was slow; open where it is one too many."""
         rules = self._rules
         if not rules.enabled or began < self._since or not self.closed:
             return
         self._bad = self._bad << 1 & _MASK | 1
         self._seen += 1
-        self._row = self._row + 1 if failed else 0
+        self._row += 1
         enough = self._seen >= rules.min_calls and self.share() >= rules.bad_share
         if enough or self._row >= rules.in_a_row:
             self._open(now, 1)

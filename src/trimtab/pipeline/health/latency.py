@@ -8,7 +8,7 @@ H. Robbins, S. Monro, 1951): one step up or down a sample, so that no outlier mo
 import math
 from collections import deque
 
-_TAU_S = 10.0
+_TAU_S = 20.0
 """Time constant of the fall."""
 _KEPT = 128
 """Latencies that quantiles are taken from."""

@@ -92,13 +92,13 @@ def test_one_that_has_failed_comes_after_the_others_for_a_second_or_as_long_as_i
 def test_an_open_target_is_left_alone_and_then_probed_first():
     good, bad = given = targets(2)
     for _ in range(5):
-        bad.health.breaker.bad(0.0, 0.0, failed=True)
+        bad.health.breaker.bad(0.0, 0.0)
     good.in_flight = 100
     assert choose(given, 0.5) == (good, False)
     assert choose(given, 1.1) == (bad, True)
     assert choose(given, 1.2) == (good, False), "one call probes, not all"
     for _ in range(5):
-        good.health.breaker.bad(1.2, 1.2, failed=True)
+        good.health.breaker.bad(1.2, 1.2)
     assert choose(given, 1.3) is None
     assert soonest(given, 1.3) is good
     plan = ModelPlan("m", given, Budget(0.1, 1.0, 0.0))
@@ -122,10 +122,12 @@ def test_the_average_jumps_up_and_falls_slowly():
     it.took(0.1, 0.0)
     it.took(1.0, 0.0)
     assert it.ewma_s(0.0) == 1.0
-    it.took(0.1, 10.0)
-    assert it.ewma_s(10.0) == pytest.approx(0.1 + 0.9 / 2.718, rel=0.01)
-    it.late(2.0, 10.0)
-    assert it.ewma_s(10.0) == 2.0
+    it.took(0.1, 20.0)
+    assert it.ewma_s(20.0) == pytest.approx(0.1 + 0.9 / 2.718, rel=0.01)
+    it.late(2.0, 20.0)
+    assert it.ewma_s(20.0) == 2.0
+    it.settle(0.2, 20.0)
+    assert it.ewma_s(20.0) == 0.2
 
 
 def test_slow_is_five_times_the_usual_once_that_is_known_and_a_new_pace_becomes_usual():
