@@ -31,6 +31,7 @@ from trimtab.types import (
     SavedView,
     SettingChange,
     Snapshot,
+    TargetHealth,
     Unauthenticated,
     User,
     id_time_us,
@@ -449,6 +450,7 @@ class FakeMachine:
     def __init__(self, control: FakeControl) -> None:
         self._control = control
         self.generation = 7
+        self.seen_targets: list[TargetHealth] = []
         self.unrecorded = 0
         self.providers: tuple[ProviderSpec, ...] = ()
 
@@ -472,6 +474,9 @@ class FakeMachine:
 
     async def fill_demo(self, actor: Actor) -> DemoFilled:
         return DemoFilled(calls=0)
+
+    async def targets(self) -> list[TargetHealth]:
+        return self.seen_targets
 
     async def snapshot(self) -> Snapshot:
         return Snapshot(generation=self.generation, providers=self.providers)

@@ -11,7 +11,7 @@ from typing import Self
 from trimtab.gateway import Gateway
 from trimtab.ledger import Counters, LogWriter, payload_policies
 from trimtab.ledger.reader import LogReader
-from trimtab.pipeline import Core
+from trimtab.pipeline import Core, Shared
 from trimtab.serve.child.server import run_async, serve
 from trimtab.storage.sqlite import open_reply_cache
 from trimtab.types import (
@@ -81,7 +81,7 @@ class GatewayRig:
         cache = open_reply_cache(self.folder / "cache.db", lambda: 4_000_000)
         self.core = core = Core(
             log=log,
-            cache=cache,
+            shared=Shared(cache=cache),
             counts=counters,
             keep=payload_policies(),
             clock=SystemClock(),

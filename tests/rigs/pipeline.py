@@ -13,7 +13,7 @@ import msgspec
 
 from trimtab.access import Caller
 from trimtab.ledger import payload_policies
-from trimtab.pipeline import Ask, Core, ReplyCache, State
+from trimtab.pipeline import Ask, Core, ReplyCache, Shared, State
 from trimtab.testing import FakeProvider, FrozenClock
 from trimtab.types import (
     Closed,
@@ -186,7 +186,7 @@ class Desk:
             keep=payload_policies(),
             clock=self.clock,
             run_dir=Path(),
-            cache=cache,
+            shared=Shared() if cache is None else Shared(cache),
         )
         self.core.swap(State(self.snapshot, self.make))
 

@@ -1,19 +1,7 @@
 """The checks of each issue, in the order they run."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What finds out about some promises: a module under `checks`, or tests, one promise each."""
-
-    about: str
-    module: str = ""
-    tests: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(promise, pytest's arguments); a file that is not there yet is a promise not found out."""
-
-
-Checks = dict[str, Check]
+from .check import Check, Checks
+from .fire import FIRE
 
 SPINE: Checks = {
     "architecture": Check("rooms, sizes, contracts, dependencies", "architecture"),
@@ -118,48 +106,6 @@ FACE: Checks = {
         ),
     ),
     "readme": Check("every code block of the README in a fresh environment", "readme"),
-}
-
-FIRE: Checks = {
-    "architecture": Check("rooms, sizes, contracts, dependencies", "architecture"),
-    "budgets": Check(
-        "budgets across workers and crashes",
-        tests=(
-            (
-                "64 clients on 4 workers race for a budget that fits 100 calls: exactly 100; a restart and the loss of "
-                "the file forget nothing",
-                ("tests/e2e/test_budget_race.py::test_exactly_as_many_calls_as_a_budget_fits",),
-            ),
-            (
-                "with kill -9 never more than 100, and answered + flagged as possibly billed = 100",
-                ("tests/e2e/test_budget_race.py::test_never_more_with_kill_9_and_all_are_accounted_for",),
-            ),
-            (
-                "kill -9 before any write of the critical section counts enough, and is mended",
-                ("tests/integration/test_limiter_processes.py",),
-            ),
-            (
-                "what the file says is spent is what the ledger sums up to",
-                ("tests/property/test_limits.py",),
-            ),
-        ),
-    ),
-    "limits": Check(
-        "limits across workers",
-        tests=(
-            (
-                "requests a minute hold within 1 % over 60 s across 4 processes",
-                (
-                    "tests/integration/test_limiter_processes.py::test_a_rate_holds_within_one_percent_over_a_minute",
-                ),
-            ),
-            ("the mapped file keeps the limiter port's promises", ("tests/contract/test_limiter_kit.py",)),
-            (
-                "lost, damaged and full files, other boots and clocks that jump",
-                ("tests/unit/limits/test_mapped.py",),
-            ),
-        ),
-    ),
 }
 
 ISSUES: dict[int, Checks] = {1: SPINE, 2: FACE, 3: FIRE}

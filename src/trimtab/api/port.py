@@ -19,6 +19,7 @@ from trimtab.types import (
     SavedView,
     SettingChange,
     Snapshot,
+    TargetHealth,
     User,
 )
 
@@ -330,6 +331,10 @@ class Machine(Protocol):
 
     async def health(self) -> dict[str, Any]:
         """Return processes, generations by worker, the ledger's backlog, disk and counters."""
+        ...
+
+    async def targets(self) -> list[TargetHealth]:
+        """Return what the workers have seen of each target, by name."""
         ...
 
     async def snapshot(self) -> Snapshot:

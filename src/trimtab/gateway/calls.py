@@ -34,6 +34,7 @@ class Calls:
     async def serve(self, kind: CallKind, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /v1/chat/completions` and `/v1/embeddings`."""
         core = self._core
+        core.shed()
         state = core.state
         policy = state.policy
         headers = scope["headers"]

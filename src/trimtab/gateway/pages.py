@@ -1,11 +1,12 @@
 """The endpoints that only look: models, health and metrics."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from trimtab.access import authorize
 from trimtab.ledger import metrics_text
-from trimtab.pipeline import Core
+from trimtab.pipeline import Core, read_targets, targets_metrics
 
 from .replies import Send, send_bytes, send_json
 
@@ -16,9 +17,12 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 class Pages:
     """Serves what is known here without asking a provider, and the list of models."""
 
-    def __init__(self, core: Core, counters_folder: str, *, bound_to_loopback: bool) -> None:
+    def __init__(
+        self, core: Core, counters_folder: str, health_folder: str, *, bound_to_loopback: bool
+    ) -> None:
         self._core = core
         self._folder = counters_folder
+        self._health = health_folder
         self._loopback = bound_to_loopback
 
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,6 +44,7 @@ class Pages:
         await send_json(send, 200 if ready else 503, body)
 
     async def metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`GET /metrics`: the counters of all workers together, in Prometheus' text format."""
-        body = metrics_text(self._folder).encode()
+        """`GET /metrics`: counters and targets of all workers together, in Prometheus' text format."""
+        targets = read_targets(Path(self._health)) if self._health else self._core.seen()
+        body = (metrics_text(self._folder) + targets_metrics(targets)).encode()
         await send_bytes(send, 200, body, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])

@@ -47,6 +47,8 @@ COUNTER_NAMES = (
     "budget_alerts",
     "limits_crowded",
     "unpriced_calls",
+    "hedges",
+    "shed",
 )
 """What is counted, in the order of the file's slots: new names go to the end."""
 

@@ -9,20 +9,25 @@ Entry: `Core.call(Ask(...))`.
 
 from .ask import Ask
 from .call import LiveCall
-from .core import Core, feedback_record
+from .core import Core, Shared, feedback_record
+from .health import Board, read_targets, targets_metrics
 from .ports import Counts, Keep, Log, ReplyCache
 from .stages import StreamStage
 from .state import State
 
 __all__ = [
     "Ask",
+    "Board",
     "Core",
     "Counts",
     "Keep",
     "LiveCall",
     "Log",
     "ReplyCache",
+    "Shared",
     "State",
     "StreamStage",
     "feedback_record",
+    "read_targets",
+    "targets_metrics",
 ]

@@ -1,14 +1,15 @@
-"""Asking providers until one answers: targets, retries, fallbacks, deadlines."""
+"""One attempt: one target asked once, up to an answer or a stream's first content, and what it says of the target."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from math import inf
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from trimtab.types import (
     Attempt,
-    CallKind,
     Completion,
     Done,
     Event,
@@ -16,7 +17,6 @@ from trimtab.types import (
     ProviderFault,
     Reply,
     Request,
-    RetryPolicy,
     TrimtabError,
 )
 from trimtab.types.errors import (
@@ -28,116 +28,146 @@ from trimtab.types.errors import (
     StreamError,
 )
 
-from .ask import Parsed
-from .record import Outcome
+from .health import Target
+from .record import GIVEN_UP
 from .stages import Tally
-from .state import ModelPlan, Plan, Target
-from .watch import Sweeper, Watch
+from .watch import Watch
 
 if TYPE_CHECKING:
-    from .core import Core
+    from .attempts import Attempts
 
 
-class Attempts:
-    """Makes one call's attempts, and holds the reply of the one that is open.
+class Try:
+    """One attempt, and the reply that it holds open.
 
     After `run`, either `completion` is there, or `held` are a stream's frames up to its first content and `frames`
-    yields the rest. `drop` must be called in the end.
+    yields the rest. Failing, or cancelled, it holds nothing any more; else `drop` must be called in the end.
     """
 
-    __slots__ = (
-        "_at",
-        "_busy",
-        "_call_id",
-        "_counts",
-        "_kind",
-        "_loop",
-        "_now",
-        "_parsed",
-        "_plan",
-        "_progress",
-        "_reply",
-        "_retry",
-        "_watch",
-        "completion",
-        "frames",
-        "held",
-        "outcome",
-        "reply_headers",
-        "tally",
-        "target",
-    )
+    # Defaults stand here, and no slots: most of them stay, and a call need not set each of them.
+    completion: Completion | None = None
+    ended_by: TrimtabError | None = None
+    """What the whole call ended in, where that cancels it."""
+    frames: AsyncIterator[Frame] | None = None
+    held: Sequence[Frame] = ()
+    lost: bool = False
+    """Set before it is cancelled because another one has answered."""
+    reply_headers: tuple[tuple[str, str], ...] = ()
+    request_id = ""
+    tally: Tally | None = None
+    """A stream's sums so far."""
+    _busy: bool = False
+    _first_byte_us = 0
+    _progress: Callable[[], int] | None = None
+    """How many bytes of the open reply have arrived, where its provider tells."""
+    _reply: AbstractAsyncContextManager[Reply] | None = None
+    _row = 0
+    _slow_s = inf
 
-    def __init__(
-        self, core: "Core", plan: Plan, parsed: Parsed, outcome: Outcome, sweeper: Sweeper, watch: Watch
-    ) -> None:
-        self._plan = plan
-        self._parsed = parsed
-        self._watch = watch
-        self._retry = core.state.policy.retry
-        self._counts = core.counts
-        self._loop = sweeper.loop
-        self._now = core.clock.monotonic  # the loop's own time is rounded to milliseconds
-        self._busy: Target | None = None
-        self._progress: Callable[[], int] | None = None
-        """How many bytes of the open reply have arrived, where its provider tells."""
-        self._reply: AbstractAsyncContextManager[Reply] | None = None
-        self.completion: Completion | None = None
-        self.frames: AsyncIterator[Frame] | None = None
-        self.held: Sequence[Frame] = ()
-        self.outcome = outcome
-        self.reply_headers: tuple[tuple[str, str], ...] = ()
-        self.tally: Tally | None = None
-        """A stream's sums so far."""
-        self.target: Target | None = None
-
-    async def run(self, kind: CallKind, call_id: str, at: float) -> None:
-        """Try the release's model, then its fallbacks, in order.
+    def __init__(self, call: "Attempts", target: Target, why: str = "", *, probe: bool = False) -> None:
+        """Prepare to ask.
 
         Args:
-            kind: what is asked for.
-            call_id: the call's id.
-            at: when the call was opened, on the monotonic clock.
+            call: the call it is part of.
+            target: whom to ask.
+            why: see `types.Attempt`.
+            probe: how it goes decides whether the target's breaker closes.
+        """
+        self._call = call
+        self._watch = call.watch
+        self.probe = probe
+        self.target = target
+        self.why = why
+
+    def watched_by(self, watch: Watch) -> None:
+        """Let another watch than the call's keep its deadlines: one of the task that it runs in."""
+        self._watch = watch
+
+    async def run(self) -> None:
+        """Ask, and note how it went with the call and with the target.
 
         Raises:
-            ProviderError: the last one's error.
+            ProviderError: there was no answer, or the stream broke before its first content.
             ClientGone: the client went away.
         """
-        self._kind, self._call_id, self._at = kind, call_id, at
-        loop = self._loop
-        model = self._plan.models[0]
-        target = model.pick(loop.time(), ())
-        assert target is not None, "a model has a target"
+        call, target, watch = self._call, self.target, self._watch
+        parsed, limits = call.parsed, target.deadlines
+        stream = parsed.stream
+        began, now, code, status = call.now(), call.loop.time(), "", 200
+        target.in_flight += 1
+        target.health.calls += 1
+        self._busy = True
+        call.counts.add_named("upstream_attempts")
+        # Two attempts at once must not share the field that differs between them.
+        fields = parsed.fields if watch is call.watch else dict(parsed.fields)
+        fields["model"] = target.model_json
+        request = Request(call.kind, target.name, fields, stream, limits, call.call_id)
+        lane = target.health.lanes[stream]
+        watch.arm(limits.first_byte_s, self._no_byte, now)
+        if (slow_s := lane.slow_s) != inf:
+            self._slow_s = slow_s
+            watch.slow_at, watch.slow = now + slow_s, self
         try:
-            await self._attempt(target, loop)
-        except ProviderError as error:
-            position = await self._recover(error, target, loop)
-        else:
-            position = 0
-            target.worked()
-        if position or self._plan.substituted:
-            self.outcome.degraded = self._degraded()
-
-    async def _recover(self, error: ProviderError, target: Target, loop: asyncio.AbstractEventLoop) -> int:
-        """Go on after the first attempt failed; return the position of the model that answered."""
-        models = self._plan.models
-        failed: ProviderError | None = error
-        for position, model in enumerate(models):
-            try:
-                await self._try_model(model, loop, failed, target)
-            except ProviderError as last:
-                if position == len(models) - 1 or not last.elsewhere or loop.time() >= self._watch.total():
-                    raise
-                failed = None
-                self._counts.add_named("fallbacks")
+            self._reply = context = target.provider.open(request)
+            reply = await context.__aenter__()
+            self.request_id, self.reply_headers = reply.head.request_id, reply.head.headers
+            self._progress = progress = getattr(reply, "received", None)
+            watch.arm(limits.idle_s, self._idle, call.loop.time(), progress)
+            if stream:
+                await self._prime(reply)
             else:
-                return position
-        raise error
+                self.completion = await reply.completion()
+                await self.drop()
+        except BaseException as error:  # whatever ends an attempt, its socket is closed before it goes on
+            await self.drop()
+            cause = self._cause(error)
+            code, status = self._failed(cause, now)
+            if cause is error or cause is None:
+                raise
+            raise cause from None
+        else:
+            seconds = call.now() - began
+            lane.took(seconds, now + seconds)
+            if self.probe or seconds >= self._slow_s:
+                self._slow_or_probe(seconds, now)
+            else:
+                target.health.breaker.good()
+        finally:
+            watch.disarm()
+            offset, took = int((began - call.at) * 1e6), int((call.now() - began) * 1e6)
+            self._first_byte_us = offset + took
+            self._row = len(call.outcome.attempts)
+            call.outcome.attempts.append(Attempt(target.label, offset, took, code, status, self.why))
+
+    def adopt(self) -> None:
+        """Make this the attempt that the call goes on with."""
+        outcome, target, completion = self._call.outcome, self.target, self.completion
+        self._watch = self._call.watch
+        outcome.model = target.label
+        outcome.provider = target.provider.name
+        outcome.request_id = self.request_id
+        outcome.first_byte_us = self._first_byte_us
+        if completion is not None:
+            outcome.response = completion.body
+            outcome.response_id = completion.response_id
+            outcome.model_served = completion.model
+            outcome.fingerprint = completion.fingerprint
+            outcome.finish_reason = completion.finish_reason
+            outcome.usage = completion.usage
+            outcome.text = completion.text
+
+    async def give_up(self) -> None:
+        """Let a whole answer go that came as another one had been taken: it will be billed all the same."""
+        await self.drop()
+        rows, usage = self._call.outcome.attempts, self.completion.usage if self.completion else None
+        rows[self._row] = msgspec.structs.replace(rows[self._row], error_code=GIVEN_UP, usage=usage)
+
+    # --- the open reply -------------------------------------------------------------------------------------
 
     @property
     def open(self) -> bool:
         """Whether there is something to `drop`."""
-        return self._reply is not None or self._busy is not None
+        return self._reply is not None or self._busy
 
     def note(self, frame: Frame) -> bool:
         """Add a frame's events up; return whether it is the stream's last.
@@ -160,15 +190,13 @@ class Attempts:
 
     def await_pieces(self) -> None:
         """Put the open reply's idle deadline in force; `Watch.steps` and its bytes put it off."""
-        target = self.target
-        assert target is not None, "there is an attempt"
-        self._watch.arm(target.deadlines.idle_s, self._idle, self._loop.time(), self._progress)
+        self._watch.arm(self.target.deadlines.idle_s, self._idle, self._call.loop.time(), self._progress)
 
     async def drop(self) -> None:
         """Close the open reply: its connection is pooled if it was read whole, else its socket is closed."""
-        busy, self._busy = self._busy, None
-        if busy is not None:
-            busy.in_flight -= 1
+        if self._busy:
+            self._busy = False
+            self.target.in_flight -= 1
         frames, self.frames = self.frames, None
         reply, self._reply = self._reply, None
         if frames is not None and hasattr(frames, "aclose"):
@@ -177,117 +205,78 @@ class Attempts:
         if reply is not None:
             await reply.__aexit__(None, None, None)
 
+    # --- what it says of the target -------------------------------------------------------------------------
+
+    def late(self, now: float) -> None:
+        """Note that the answer is slow, before it is there: `Watch` calls it."""
+        health = self.target.health
+        health.lanes[self._call.parsed.stream].late(self._slow_s, now)
+        if self.probe:
+            self.probe = False  # it has said what it had to say
+            health.breaker.probed(now, well=False)
+        else:
+            health.breaker.bad(now - self._slow_s, now)
+
+    def broke(self, error: ProviderError) -> None:
+        """Note that the answer broke off after its first content."""
+        if error.elsewhere:
+            self._blame(error, self._call.loop.time())
+
+    def _slow_or_probe(self, seconds: float, began: float) -> None:
+        """Note an answer that came late, or decides about a breaker."""
+        breaker, now = self.target.health.breaker, began + seconds
+        if self._watch.slow_at == inf and self._slow_s != inf:
+            return  # it was noted as late already
+        if not self.probe:
+            breaker.bad(began, now)
+        elif seconds < self._slow_s:
+            self.target.health.lanes[self._call.parsed.stream].settle(seconds, now)
+            breaker.probed(now, well=True)
+        else:
+            breaker.probed(now, well=False)
+
+    def _cause(self, error: BaseException) -> BaseException | None:
+        """Return what ended the attempt; None where it was cancelled from outside."""
+        return self._watch.cause() or self.ended_by if isinstance(error, asyncio.CancelledError) else error
+
+    def _failed(self, cause: BaseException | None, began: float) -> tuple[str, int]:
+        """Judge the target; return code and status for the record. A call cancelled from outside blames nobody."""
+        breaker, now = self.target.health.breaker, self._call.loop.time()
+        if not isinstance(cause, ProviderError):
+            if self.probe and self.lost:
+                breaker.probed(now, well=False)  # another one was faster, begun later
+            elif self.probe:
+                breaker.unclaim(now)
+            if isinstance(cause, TrimtabError):
+                return cause.code, 0
+            return (GIVEN_UP, 0) if self.lost else ("", 200)
+        if cause.elsewhere:
+            self._blame(cause, began)
+        elif self.probe:
+            breaker.probed(now, well=True)  # the request was at fault, and the target said so
+        else:
+            breaker.good()
+        return cause.code, cause.status
+
+    def _blame(self, error: ProviderError, began: float) -> None:
+        health, now = self.target.health, self._call.loop.time()
+        health.note_error(error, now, self._call.now_us())
+        if self.probe:
+            health.breaker.probed(now, well=False)
+        else:
+            health.breaker.bad(began, now)
+
     # --- inside ---------------------------------------------------------------------------------------------
 
-    async def _try_model(
-        self,
-        model: ModelPlan,
-        loop: asyncio.AbstractEventLoop,
-        failed: ProviderError | None = None,
-        target: Target | None = None,
-    ) -> None:
-        """Try a model's targets: an untried one at once, a tried one after a pause.
-
-        Args:
-            model: what to try.
-            loop: the running loop.
-            failed: the error of a first attempt that was made already, with `target`.
-            target: where it was made.
-        """
-        tries = Tries(model, self._retry)
-        while True:
-            error, failed = failed, None
-            if error is None:
-                target = tries.next(loop.time())
-                try:
-                    await self._attempt(target, loop)
-                except ProviderError as again:
-                    error = again
-                else:
-                    target.worked()
-                    return
-            assert target is not None, "an error has its target"
-            now = loop.time()
-            target.failed(now)
-            tries.failed(target, error, now)
-            if not error.elsewhere or tries.over(now):
-                raise error
-            pause = tries.pause_s(now)
-            if now + pause >= self._watch.total():
-                raise error
-            if pause > 0:
-                await self._sleep(pause)
-            self._counts.add_named("retries")
-
-    async def _sleep(self, pause_s: float) -> None:
-        self._watch.disarm()
-        try:
-            await asyncio.sleep(pause_s)
-        except asyncio.CancelledError:
-            self._watch.raise_for()
-            raise
-
-    async def _attempt(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
-        """Ask one target once, and note how it went."""
-        parsed, watch, outcome, limits = self._parsed, self._watch, self.outcome, target.deadlines
-        began = self._now()
-        code, status = "", 200
-        target.in_flight += 1
-        self.target = self._busy = target
-        self._counts.add_named("upstream_attempts")
-        outcome.model = target.label
-        outcome.provider = target.provider.name
-        parsed.fields["model"] = target.model_json
-        request = Request(self._kind, target.name, parsed.fields, parsed.stream, limits, self._call_id)
-        watch.arm(limits.first_byte_s, self._first_byte, loop.time())
-        try:
-            self._reply = context = target.provider.open(request)
-            reply = await context.__aenter__()
-            outcome.request_id = reply.head.request_id
-            self.reply_headers = reply.head.headers
-            self._progress = progress = getattr(reply, "received", None)
-            watch.arm(limits.idle_s, self._idle, loop.time(), progress)
-            if parsed.stream:
-                await self._prime(reply)
-            else:
-                self._take(await reply.completion())
-                await self.drop()
-        except BaseException as error:  # whatever ends an attempt, its socket is closed before it goes on
-            await self.drop()
-            cause = watch.cause() if isinstance(error, asyncio.CancelledError) else error
-            if isinstance(cause, TrimtabError):
-                code, status = cause.code, cause.status if isinstance(cause, ProviderError) else 0
-            if cause is error or cause is None:
-                raise
-            raise cause from None
-        finally:
-            watch.disarm()
-            offset, took = int((began - self._at) * 1e6), int((self._now() - began) * 1e6)
-            outcome.attempts.append(Attempt(target.label, offset, took, code, status))
-
-    def _first_byte(self) -> TrimtabError:
+    def _no_byte(self) -> TrimtabError:
         target = self.target
-        assert target is not None, "there is an attempt"
         limit = target.deadlines.first_byte_s
         return FirstByteTimeout(f"{target.label} sent nothing within its first-byte deadline of {limit:g} s")
 
     def _idle(self) -> TrimtabError:
         target = self.target
-        assert target is not None, "there is an attempt"
         limit = target.deadlines.idle_s
         return IdleTimeout(f"{target.label} paused for longer than its idle deadline of {limit:g} s")
-
-    def _take(self, completion: Completion) -> None:
-        outcome = self.outcome
-        self.completion = completion
-        outcome.response = completion.body
-        outcome.first_byte_us = int((self._now() - self._at) * 1e6)
-        outcome.response_id = completion.response_id
-        outcome.model_served = completion.model
-        outcome.fingerprint = completion.fingerprint
-        outcome.finish_reason = completion.finish_reason
-        outcome.usage = completion.usage
-        outcome.text = completion.text
 
     async def _prime(self, reply: Reply) -> None:
         """Read a stream up to its first content: until then another target may still take over unseen."""
@@ -299,64 +288,8 @@ class Attempts:
             if self.note(frame) and tally.empty:
                 raise EmptyReply("the provider's stream ended without any choice in it")
             if tally.content_seen or tally.finishes:
-                self.outcome.first_byte_us = int((self._now() - self._at) * 1e6)
                 return
         raise StreamCut("the provider's stream ended before its first content")
-
-    def _degraded(self) -> bool:
-        """Tell whether the stand-in that answered is of lesser quality: `degraded_mode` is a fact of its provider."""
-        target = self.target
-        return target is not None and bool(getattr(target.provider, "degraded_mode", False))
-
-
-class Tries:
-    """What was tried of one model's targets, and which may be tried next, how soon."""
-
-    __slots__ = ("_counts", "_model", "_ready_at", "_retry", "_spent")
-
-    def __init__(self, model: ModelPlan, retry: RetryPolicy) -> None:
-        self._model = model
-        self._retry = retry
-        self._counts: dict[int, int] = {}
-        self._ready_at: dict[int, float] = {}
-        """When a target wants to be asked again, where it said so, on the loop's clock."""
-        self._spent: set[int] = set()
-
-    def failed(self, target: Target, error: ProviderError, now: float) -> None:
-        """Note a failed try: a lasting fault, or as many tries as a target gets, leave it out from now on."""
-        key = id(target)
-        self._counts[key] = count = self._counts.get(key, 0) + 1
-        if not error.retryable or count >= self._retry.attempts:
-            self._spent.add(key)
-        if error.retry_after_s is not None:
-            self._ready_at[key] = now + error.retry_after_s
-
-    def over(self, now: float) -> bool:
-        """Tell whether no target is left; one that asks for too long a pause is none."""
-        latest = now + self._retry.retry_after_max_s
-        self._spent.update(key for key, at in self._ready_at.items() if at > latest)
-        return len(self._spent) >= len(self._model.targets)
-
-    def next(self, now: float) -> Target:
-        """Return the target to ask now: an untried one before those that failed."""
-        target = self._model.pick(now, self._spent | self._counts.keys()) or self._model.pick(
-            now, self._spent
-        )
-        assert target is not None, "a model has a target, and `over` said that one is left"
-        return target
-
-    def pause_s(self, now: float) -> float:
-        """Return how long to wait before the next try: nothing for an untried target, else full jitter.
-
-        Source of the jitter: M. Brooker, "Exponential Backoff And Jitter", 2015.
-        """
-        key = id(self.next(now))
-        count = self._counts.get(key, 0)
-        if not count:
-            return 0.0
-        longest = min(self._retry.backoff_max_s, self._retry.backoff_s * 2 ** (count - 1))
-        pause = random.uniform(0, longest)  # noqa: S311 - jitter keeps no secret
-        return max(pause, self._ready_at.get(key, now) - now)
 
 
 def reported(event: Event) -> StreamError:

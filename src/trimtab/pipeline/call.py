@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from trimtab.limits import Grant
 from trimtab.types import Closed, Done, Frame, Opened, TrimtabError
-from trimtab.types.errors import ClientGone, StreamCut
+from trimtab.types.errors import ClientGone, ProviderError, StreamCut
 
 from .ask import Ask, Parsed, parse
-from .attempt import Attempts
+from .attempt import Try
+from .attempts import Attempts
 from .cache import NOTHING_USED, Kept, KeptLane, Slot, reply_key, ttl_s
 from .record import Outcome, closed_record, opened_record
 from .stages import DONE, Lane, RawLane, TypedLane, error_event
@@ -74,7 +75,13 @@ class LiveCall:
     @property
     def reply_headers(self) -> tuple[tuple[str, str], ...]:
         """The provider's headers worth passing on, such as its rate limits."""
-        return self._attempts.reply_headers if self._attempts is not None else ()
+        won = self._won
+        return won.reply_headers if won is not None else ()
+
+    @property
+    def _won(self) -> Try | None:
+        """The attempt that has the answer."""
+        return self._attempts.won if self._attempts is not None else None
 
     # --- entering and leaving -------------------------------------------------------------------------------
 
@@ -119,8 +126,10 @@ class LiveCall:
         sweeper.add(watch)
         try:
             await attempts.run(ask.kind, self.call_id, at)
-            if attempts.completion is not None:
-                self.body = attempts.completion.body
+            won = attempts.won
+            assert won is not None, "whatever keeps a call from an answer raises"
+            if won.completion is not None:
+                self.body = won.completion.body
                 if self.slot is not None:
                     self.slot.keep(ask.kind, self.body, self.outcome)
                 if (closed := self._close()) is not None:
@@ -136,7 +145,7 @@ class LiveCall:
         """Stop what still runs; an unfinished stream is recorded as cancelled."""
         if not self._closed:
             await self._fail(error if error is not None else ClientGone(_GONE))
-        elif self._follower is not None or (self._attempts is not None and self._attempts.open):
+        elif self._follower is not None or (self._won is not None and self._won.open):
             await self._let_go()
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -154,19 +163,19 @@ class LiveCall:
         yield DONE
 
     async def _relayed(self) -> AsyncIterator[bytes]:
-        attempts, watch = self._attempts, self._watch
-        assert attempts is not None, "enter the call first"
+        won, watch = self._won, self._watch
+        assert won is not None, "enter the call first"
         assert watch is not None, "enter the call first"
         # One generator, not one a concern: each would be entered and left once more for every piece.
         try:
-            lane, first, ended = self._held(attempts)
+            lane, first, ended = self._held(won)
             if first:
                 yield first
             if not ended:
-                assert attempts.frames is not None, "the attempt left its frames"
-                attempts.await_pieces()
-                async for frame in attempts.frames:
-                    ended = attempts.note(frame)
+                assert won.frames is not None, "the attempt left its frames"
+                won.await_pieces()
+                async for frame in won.frames:
+                    ended = won.note(frame)
                     data = lane.encode(frame).removesuffix(DONE) if ended else lane.encode(frame)
                     if data:
                         watch.paused = True  # a slow reader's time is not the provider's
@@ -196,9 +205,9 @@ class LiveCall:
         if self.slot is not None:
             self.slot.keep(self.ask.kind, b"", self.outcome)
 
-    def _held(self, attempts: Attempts) -> tuple[Lane, bytes, bool]:
+    def _held(self, won: Try) -> tuple[Lane, bytes, bool]:
         """Return the stream's lane, what it makes of the frames up to the first content, and whether that is all."""
-        held, attempts.held = attempts.held, ()
+        held, won.held = won.held, ()
         lane: Lane = (RawLane if held[-1].raw else TypedLane)(wants_usage=self.parsed.wants_usage)
         if self.slot is not None:
             lane = KeptLane(lane, self.slot)
@@ -241,8 +250,8 @@ class LiveCall:
 
     def _settle(self) -> None:
         """Take into the outcome what the stream's tally knows."""
-        attempts, outcome = self._attempts, self.outcome
-        tally = attempts.tally if attempts is not None else None
+        won, outcome = self._won, self.outcome
+        tally = won.tally if won is not None else None
         if tally is None:
             return
         started = tally.started
@@ -286,6 +295,8 @@ class LiveCall:
             if not self._closed:
                 self._closed = True
                 ours, outcome = _as_ours(error), self.outcome
+                if self._won is not None and isinstance(ours, ProviderError):
+                    self._won.broke(ours)
                 outcome.state = "cancelled" if isinstance(ours, ClientGone) else "error"
                 outcome.status, outcome.error_code, outcome.error_message = (
                     ours.status,
@@ -318,8 +329,8 @@ class LiveCall:
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.cancel()
-        if self._attempts is not None and self._attempts.open:
-            await self._attempts.drop()
+        if self._won is not None:
+            await self._won.drop()
 
     def _start_following(self, watch: Watch) -> None:
         """Begin to wait for the client's going; only calls that outlast one sweep pay for it."""

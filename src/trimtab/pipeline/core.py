@@ -1,8 +1,11 @@
 """What one process needs to make calls: the compiled state, the log, the counters, the sweeper of deadlines."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from trimtab.access import Caller
 from trimtab.limits import Limiter
@@ -17,17 +20,30 @@ from trimtab.types import (
     ProviderSpec,
     Snapshot,
     SpanEnded,
+    TargetHealth,
     new_id,
 )
-from trimtab.types.errors import ProviderError
+from trimtab.types.errors import Overloaded, ProviderError
 
 from .ask import Ask, ParamsHash
 from .call import LiveCall
 from .gate import check_gate
+from .health import Board, publish
 from .ports import Counts, Keep, Log, NoReplyCache, ReplyCache
 from .record import Recorder
 from .state import State
 from .watch import Sweeper
+
+
+class Shared(NamedTuple):
+    """What the processes of a machine that make calls have in common."""
+
+    cache: ReplyCache = NoReplyCache()
+    """Replies that may be given again; without one, none is."""
+    limiter: Limiter | None = None
+    """Keeps the state of limits and budgets; without it, a snapshot that has any is refused."""
+    board: Board | None = None
+    """Breaker states; without it, this process has its own."""
 
 
 class Core:
@@ -42,8 +58,7 @@ class Core:
         clock: Clock,
         run_dir: Path,
         unseal: Callable[[ProviderSpec], str] = cannot_unseal,
-        cache: ReplyCache | None = None,
-        limiter: Limiter | None = None,
+        shared: Shared | None = None,
     ) -> None:
         """Prepare to serve; `apply` a snapshot before the first call.
 
@@ -54,12 +69,12 @@ class Core:
             clock: the time of records.
             run_dir: run-time files, where the own model's endpoint is found.
             unseal: opens the keys of providers that were added at run time.
-            cache: replies that may be given again; without one, none is.
-            limiter: keeps the state of limits and budgets; without it, a snapshot that has any is refused.
+            shared: what it has in common with the machine's other processes; without it, nothing.
         """
         self.clock = clock
-        self.cache: ReplyCache = NoReplyCache() if cache is None else cache
-        self.limiter = limiter
+        shared = shared or Shared()
+        self.cache = shared.cache
+        self.limiter = shared.limiter
         self.counts = counts
         self.recorder = Recorder(log, counts, "refuse")
         self.ids = IdSource()
@@ -68,8 +83,10 @@ class Core:
         self._keep = keep
         self._run_dir = run_dir
         self._unseal = unseal
+        self._board = shared.board
         self._state: State | None = None
-        self._retired: list[Provider] = []
+        self._retired: list[tuple[Provider, float]] = []
+        """Providers of generations before, and since when they are that."""
 
     @property
     def state(self) -> State:
@@ -98,7 +115,7 @@ class Core:
         def make(spec: ProviderSpec) -> Provider:
             return make_provider(spec, context)
 
-        state = State(snapshot, make, self._state)
+        state = State(snapshot, make, self._state, self._board)
         check_gate(state.gate, has_limiter=self.limiter is not None)
         return state
 
@@ -106,7 +123,8 @@ class Core:
         """Obey a compiled snapshot from now on; calls under way keep the one they began with."""
         if self._state is not None:
             kept = set(map(id, state.providers.values()))
-            self._retired.extend(p for p in self._state.providers.values() if id(p) not in kept)
+            now = time.monotonic()
+            self._retired.extend((p, now) for p in self._state.providers.values() if id(p) not in kept)
         self._state = state
         self.recorder.on_failure = state.policy.on_ledger_failure
 
@@ -123,6 +141,24 @@ class Core:
         if self._sweeper is None:
             self._sweeper = Sweeper(asyncio.get_running_loop())
         return self._sweeper
+
+    def shed(self) -> None:
+        """Refuse a call that this process could not serve in time; to be asked before any work is done for it.
+
+        Raises:
+            Overloaded: it has as many open calls as it may, or runs late.
+        """
+        sweeper, rules = self._sweeper, self.state.policy.resilience
+        if sweeper is None:
+            return
+        if rules.max_in_flight and sweeper.live >= rules.max_in_flight:
+            why = f"{sweeper.live} calls are open here, and resilience.max_in_flight is {rules.max_in_flight}"
+        elif rules.max_lag_s and sweeper.live and sweeper.lag_s > rules.max_lag_s:
+            why = f"this process runs {sweeper.lag_s:.2f} s late, and resilience.max_lag_s is {rules.max_lag_s:g}"
+        else:
+            return
+        self.counts.add_named("shed")
+        raise Overloaded(f"the gateway is overloaded: {why}; ask again in a moment", retry_after_s=1.0)
 
     def call(self, ask: Ask) -> LiveCall:
         """Return a call to enter: `async with core.call(ask) as call`."""
@@ -170,9 +206,40 @@ class Core:
             rows.extend((f"{name}/{model}", name) for model in models.result())
         return rows
 
+    def seen(self) -> list[TargetHealth]:
+        """Return what this process knows of the targets that calls have met; those made up by callers left out."""
+        if self._state is None:
+            return []
+        now = time.monotonic()
+        return [t.seen(now) for t in self._state.targets() if t.health.calls or t.in_flight]
+
+    async def watch_targets(self, name: str, folder: Path) -> None:
+        """Publish once a second what is known of targets, and close providers that nobody uses, until cancelled."""
+        failed = False
+        while True:
+            await asyncio.sleep(_PUBLISH_S)
+            try:
+                publish(folder, name, self.seen())
+                failed = False
+            except OSError as error:
+                if not failed:
+                    _log.warning("the health of targets cannot be published: %s", error)
+                failed = True
+            await self._close_retired()
+
+    async def _close_retired(self) -> None:
+        """Close the providers that a snapshot replaced, once the calls that began with them are over."""
+        kept, now = [], time.monotonic()
+        for provider, since in self._retired:
+            if now - since < self.state.policy.deadlines.total_s and self._sweeper and self._sweeper.live:
+                kept.append((provider, since))
+            else:
+                await provider.aclose()
+        self._retired = kept
+
     async def aclose(self) -> None:
         """Close the providers' connections."""
-        providers = [*self._retired, *(self._state.providers.values() if self._state else ())]
+        providers = [*(p for p, _ in self._retired), *(self._state.providers.values() if self._state else ())]
         self._retired.clear()
         for provider in providers:
             await provider.aclose()
@@ -187,6 +254,8 @@ async def _listed(provider: Provider) -> list[str]:
         return []
 
 
+_log = logging.getLogger(__name__)
+_PUBLISH_S = 1.0
 _MODELS_S = 10.0
 """How long a provider may take to list its models; the other providers' are shown without them then."""
 _STATE_COUNTERS = {"ok": "answered", "error": "errors", "cancelled": "cancelled", "unfinished": "errors"}

@@ -12,6 +12,9 @@ from .ask import Ask, Parsed
 from .ports import Counts, Keep, Log
 from .state import Plan
 
+GIVEN_UP = "given_up"
+"""Code of an attempt that was cancelled because another one of the same call had answered."""
+
 _NOT_BILLED = frozenset(
     {
         "unasked",
@@ -24,6 +27,7 @@ _NOT_BILLED = frozenset(
         "provider_rejected",
         "provider_auth_failed",
         "own_model_unavailable",
+        "no_healthy_target",
     }
 )
 """Ends of an attempt after which the provider has done no work; after any other it may bill what it was sent."""
@@ -168,6 +172,12 @@ def closed_record(
     if usage.input_tokens or usage.output_tokens:
         cost, version = catalog.cost(outcome.model, usage, opened.opened_us)[:2]
         outcome.cost_nusd = cost if version else None
+    attempts = tuple(outcome.attempts)
+    if len(attempts) > 1 and any(attempt.error_code == GIVEN_UP for attempt in attempts):
+        attempts, extra = _settled(attempts, opened, usage, catalog, ask)
+        cost += extra
+        if outcome.cost_nusd is not None:
+            outcome.cost_nusd = cost
     return Closed(
         opened.id,
         closed_us,
@@ -183,7 +193,7 @@ def closed_record(
         outcome.request_id,
         outcome.fingerprint,
         outcome.finish_reason,
-        tuple(outcome.attempts),
+        attempts,
         usage,
         cost,
         version,
@@ -191,6 +201,30 @@ def closed_record(
         outcome.cache_hit,
         keep(outcome.response) if outcome.response else b"",
     )
+
+
+def _settled(
+    attempts: tuple[Attempt, ...], opened: Opened, answered: Usage, catalog: Catalog, ask: Ask
+) -> tuple[tuple[Attempt, ...], int]:
+    """Price the attempts that were given up because another had answered; return all in order, and what those cost.
+
+    A provider bills what it was asked. An unstreamed answer it may well have finished too: as long as the one taken.
+    A stream was given up before its first content.
+    """
+    settled, extra = [], 0
+    for attempt in sorted(attempts, key=lambda attempt: attempt.started_us):
+        if attempt.error_code != GIVEN_UP:
+            settled.append(attempt)
+            continue
+        usage = attempt.usage or Usage(
+            input_tokens=answered.input_tokens or estimate_request_tokens(ask.body),
+            output_tokens=0 if opened.stream else answered.output_tokens,
+            estimated=True,
+        )
+        cost = catalog.cost(attempt.target, usage, opened.opened_us)[0]
+        extra += cost
+        settled.append(msgspec.structs.replace(attempt, usage=usage, cost_nusd=cost))
+    return tuple(settled), extra
 
 
 def _estimate(outcome: Outcome, ask: Ask) -> Usage:

@@ -1,14 +1,15 @@
 """A snapshot, compiled: what one generation of routes, releases, providers and keys means for a worker."""
 
 import hashlib
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable
 
 import msgspec
 
 from trimtab.access import KeyRing
 from trimtab.catalog import Catalog
 from trimtab.types import (
-    Deadlines,
+    Hedge,
     Policy,
     Provider,
     ProviderSpec,
@@ -21,74 +22,31 @@ from trimtab.types import (
 from trimtab.types.errors import AmbiguousModel, CallerError, ConfigError, ModelNotFound
 
 from .gate import Gate
+from .health import Board, Budget, Health, ModelPlan, Target
 
 _PLANS_KEPT = 4096
 """Resolved names remembered per generation; callers may invent names, so it is bounded."""
 _encode = msgspec.json.Encoder().encode
 
 
-class Target:
-    """One way to serve a model, with what we have seen of it lately."""
+class HedgePlan:
+    """When a route's calls are asked a second time, and what that may cost."""
 
-    __slots__ = (
-        "cool_until",
-        "deadlines",
-        "failures",
-        "in_flight",
-        "label",
-        "model_json",
-        "name",
-        "provider",
-    )
+    __slots__ = ("budget", "rules")
 
-    def __init__(self, provider: Provider, spec: TargetSpec, deadlines: Deadlines) -> None:
-        self.provider = provider
-        self.name = spec.model
-        self.model_json = msgspec.Raw(_encode(spec.model))
-        self.label = f"{spec.provider}/{spec.model}"
-        self.deadlines = deadlines
-        self.in_flight = 0
-        self.failures = 0
-        """Failures in a row."""
-        self.cool_until = 0.0
-        """Loop time until which other targets are preferred."""
-
-    def failed(self, now: float) -> None:
-        """Note a failure: prefer others for a second more each time, at most 30."""
-        self.failures += 1
-        self.cool_until = now + min(30.0, float(self.failures))
-
-    def worked(self) -> None:
-        """Note an answer."""
-        if self.failures:
-            self.failures = 0
-            self.cool_until = 0.0
+    def __init__(self, rules: Hedge, budget: Budget) -> None:
+        self.rules = rules
+        self.budget = budget
 
 
-class ModelPlan:
-    """One model and the targets that serve it."""
+class DegradedPlan:
+    """What answers where nothing else of a route does, and when it takes over."""
 
-    __slots__ = ("model", "targets")
+    __slots__ = ("model", "take_over_s")
 
-    def __init__(self, model: str, targets: list[Target]) -> None:
+    def __init__(self, model: ModelPlan, take_over_s: float) -> None:
         self.model = model
-        self.targets = targets
-
-    def pick(self, now: float, avoid: Collection[int]) -> Target | None:
-        """Return the least busy target that is not cooling, else the one that cools soonest; none if all avoided."""
-        if not avoid and len(self.targets) == 1:
-            return self.targets[0]
-        best: Target | None = None
-        for target in self.targets:
-            if id(target) in avoid:
-                continue
-            if best is None or _rank(target, now) < _rank(best, now):
-                best = target
-        return best
-
-
-def _rank(target: Target, now: float) -> tuple[float, int]:
-    return (max(0.0, target.cool_until - now), target.in_flight)
+        self.take_over_s = take_over_s
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +65,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The default model stands in for a name that nobody serves."""
     cache_ttl_s: float = 0.0
     """How long replies may be given again, where the caller's key says nothing else; 0: they may not."""
+    hedge: HedgePlan | None = None
+    degraded: DegradedPlan | None = None
+    guarded: bool = False
+    """Whether there is either of the two."""
+    several: bool = False
+    """Whether somebody else could answer than the first target."""
 
 
 class State:
@@ -117,8 +81,15 @@ class State:
         snapshot: Snapshot,
         make: Callable[[ProviderSpec], Provider],
         previous: "State | None" = None,
+        board: Board | None = None,
     ) -> None:
         """Compile a snapshot; providers whose specification did not change are taken over.
+
+        Args:
+            snapshot: what to compile.
+            make: makes a provider.
+            previous: the generation before, with what its targets have seen.
+            board: breaker states; None: those of the generation before, or this process's own.
 
         Raises:
             ConfigError: a provider cannot be made, or a route names what does not exist.
@@ -143,10 +114,15 @@ class State:
                 and previous.policy.max_reply_bytes == self.policy.max_reply_bytes
             )
             self.providers[name] = old[name] if unchanged else make(spec)
+        inherited = previous._board if previous is not None else None
+        self._board: Board = board or inherited or Board()
         self._targets: dict[str, Target] = {}
+        self._healths: dict[str, Health] = {}
+        """Of the generation before, of targets whose address is the same."""
+        self._budgets: dict[str, Budget] = {}
+        """Of retries, by model; and of hedges, by route."""
         if previous is not None:
-            kept = {id(provider) for provider in self.providers.values()}
-            self._targets = {label: t for label, t in previous._targets.items() if id(t.provider) in kept}
+            self._inherit(previous)
         self._routes = {route.name: route for route in snapshot.routes}
         self._plans: dict[str, Plan] = {}
         self._arms: dict[str, Plan] = {}
@@ -175,7 +151,7 @@ class State:
         if plan is None:
             plan = self._plan_for_model(name)
             if len(self._plans) >= _PLANS_KEPT:
-                self._plans.clear()
+                self._forget()
             self._plans[name] = plan
         return plan
 
@@ -192,6 +168,22 @@ class State:
         """Return the names of providers that pass any model name on: their own list must be asked for."""
         return [spec.name for spec in self.snapshot.providers if not spec.models]
 
+    @property
+    def tries_open(self) -> bool:
+        """Whether a call whose breakers are all open is tried once all the same."""
+        return self.policy.resilience.when_all_open == "try"
+
+    def targets(self) -> list[Target]:
+        """Return the targets that calls have met in this generation."""
+        return list(self._targets.values())
+
+    def renewed(self, target: Target) -> Target | None:
+        """Return an older generation's target under this one, where its provider is another here: a newer key, say."""
+        provider = self.providers.get(target.provider.name)
+        if provider is None or provider is target.provider:
+            return None
+        return self._target(TargetSpec(provider=target.provider.name, model=target.name))
+
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _route_plan(self, name: str, sticky: str) -> Plan:
@@ -204,6 +196,28 @@ class State:
             )
         return self._arms[_arm_key(name, "production", _choose(arms, name, sticky))]
 
+    def _inherit(self, previous: "State") -> None:
+        kept = {id(provider) for provider in self.providers.values()}
+        for label, target in previous._targets.items():
+            if id(target.provider) in kept:
+                self._targets[label] = target
+            name = target.provider.name
+            if name in self.specs and self.specs[name].base_url == previous.specs[name].base_url:
+                self._healths[label] = target.health
+        rules = self.policy.resilience
+        if rules == previous.policy.resilience and self.snapshot.routes == previous.snapshot.routes:
+            self._budgets = previous._budgets
+
+    def _forget(self) -> None:
+        """Forget what callers' names meant: they may be made up, and must not fill the memory."""
+        self._plans.clear()
+        held = {t.label for plan in self._arms.values() for m in plan.models for t in m.targets}
+        held |= {f"{t.provider}/{t.model}" for targets in self.snapshot.targets.values() for t in targets}
+        held |= {f"{spec.name}/{model}" for spec in self.snapshot.providers for model in spec.models}
+        self._targets = {label: target for label, target in self._targets.items() if label in held}
+        self._healths.clear()
+        self._budgets = {name: budget for name, budget in self._budgets.items() if name in held}
+
     def _arm_plan(self, route: RouteSpec, channel: str, weighted: WeightedRelease) -> Plan:
         release = self.snapshot.releases.get(weighted.release)
         if release is None:
@@ -211,8 +225,18 @@ class State:
                 f"route {route.name!r} points at release {weighted.release!r}, which does not exist"
             )
         plan = self._plan(release, weighted.release)
+        hedge, degraded = route.hedge, route.degraded
+        several = plan.several or degraded is not None
         return msgspec.structs.replace(
-            plan, route=route.name, channel=channel, arm=weighted.arm, cache_ttl_s=route.cache_ttl_s
+            plan,
+            route=route.name,
+            channel=channel,
+            arm=weighted.arm,
+            hedge=HedgePlan(hedge, self._budget(f"route/{route.name}", hedge.budget, 0.0)) if hedge else None,
+            degraded=DegradedPlan(self._model(degraded.model), degraded.take_over_s) if degraded else None,
+            guarded=hedge is not None or degraded is not None,
+            several=several,
+            cache_ttl_s=route.cache_ttl_s,
         )
 
     def _plan_for_model(self, name: str) -> Plan:
@@ -223,35 +247,50 @@ class State:
         return msgspec.structs.replace(self._plan(release, release.id()), substituted=substituted)
 
     def _plan(self, release: Release, release_id: str) -> Plan:
-        models = tuple(ModelPlan(m, self._targets_of(m)) for m in (release.model, *release.fallbacks))
+        models = tuple(self._model(name) for name in (release.model, *release.fallbacks))
         defaults = {key: msgspec.Raw(_encode(value)) for key, value in release.parameters.items()}
         return Plan(
             release=release_id,
             models=models,
             defaults=defaults,
             header=(b"x-trimtab-release", release_id.encode()),
+            several=len(models) > 1 or len(models[0].targets) > 1,
         )
+
+    def _model(self, name: str) -> ModelPlan:
+        rules = self.policy.resilience
+        return ModelPlan(
+            name, self._targets_of(name), self._budget(name, rules.retry_share, rules.retry_min_per_s)
+        )
+
+    def _budget(self, name: str, share: float, free_per_s: float) -> Budget:
+        if name not in self._budgets:
+            self._budgets[name] = Budget(share, free_per_s, time.monotonic())
+        return self._budgets[name]
 
     def _targets_of(self, model: str) -> list[Target]:
         specs = self.snapshot.targets.get(model)
         if not specs:
             provider, _, name = model.partition("/")
             specs = (TargetSpec(provider=provider, model=name),)
-        found = []
         for spec in specs:
             if spec.provider not in self.providers:
                 known = ", ".join(sorted(self.providers)) or "none"
                 raise ConfigError(
                     f"model {model!r}: there is no provider {spec.provider!r}; configured: {known}"
                 )
-            label = f"{spec.provider}/{spec.model}"
-            if label not in self._targets:
-                own = self.specs[spec.provider].deadlines
-                target = Target(self.providers[spec.provider], spec, own or self.policy.deadlines)
-                self._targets[label] = target
-            else:
-                self._targets[label].deadlines = self.specs[spec.provider].deadlines or self.policy.deadlines
-            found.append(self._targets[label])
+        return [self._target(spec) for spec in specs]
+
+    def _target(self, spec: TargetSpec) -> Target:
+        label = f"{spec.provider}/{spec.model}"
+        deadlines = self.specs[spec.provider].deadlines or self.policy.deadlines
+        rules = self.policy.resilience.breaker
+        found = self._targets.get(label)
+        if found is None:
+            health = self._healths.get(label) or Health(label, rules, self._board)
+            found = self._targets[label] = Target(self.providers[spec.provider], spec, deadlines, health)
+        found.deadlines = deadlines
+        found.health.obey(rules)
         return found
 
     def _full_name(self, name: str) -> str | None:

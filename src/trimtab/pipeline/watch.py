@@ -1,12 +1,27 @@
 """Deadlines of many calls with one timer: a call costs a set entry, not a timer and a task of its own."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from math import inf
+from typing import Protocol
 
 from trimtab.types.errors import ClientGone, TotalTimeout, TrimtabError
 
 SWEEP_S = 0.025
 """How often deadlines are looked at: their resolution, and how soon a vanished client is first looked for."""
+
+
+_LOOKS = 3
+"""Sweeps in a row that must be late before the process counts as late."""
+
+
+class Late(Protocol):
+    """What is told that an answer is slow."""
+
+    def late(self, now: float) -> None:
+        """Note it; called once."""
+        ...
 
 
 class Watch:
@@ -19,6 +34,8 @@ class Watch:
         "_after_s",
         "_at",
         "_error",
+        "_hurry",
+        "_old_at",
         "_on_old",
         "_progress",
         "_seen",
@@ -27,6 +44,8 @@ class Watch:
         "_total_s",
         "fired",
         "paused",
+        "slow",
+        "slow_at",
         "steps",
     )
 
@@ -41,13 +60,20 @@ class Watch:
         assert task is not None, "a call runs inside a task"
         self._task = task
         self._total_s = total_s
-        self._total_at = loop.time() + total_s
+        now = loop.time()
+        self._old_at = now + SWEEP_S
+        self._total_at = now + total_s
         self._at = self._total_at
         self._after_s = total_s
         self._error: Callable[[], TrimtabError] | None = None
         self._progress: Callable[[], int] | None = None
         self._seen = 0
         self._on_old = on_old
+        self._hurry: tuple[float, Callable[[], TrimtabError]] | None = None
+        """The total deadline that stands back while an earlier one is in force, and that one's error."""
+        self.slow_at = inf
+        """When `slow` is told that its answer is late; infinity once it was."""
+        self.slow: Late | None = None
         self.fired: TrimtabError | None = None
         self.steps = 0
         """Raised with each piece of an answer: as long as it grows, the phase's deadline begins anew."""
@@ -79,6 +105,25 @@ class Watch:
         """Leave only the call's total deadline."""
         self._at = self._total_at
         self._error = None
+        self.slow_at = inf
+
+    def hurry(self, at: float, error: Callable[[], TrimtabError]) -> None:
+        """Put an earlier deadline in the total one's place, until `relax`.
+
+        Args:
+            at: when, on the loop's clock.
+            error: what the call ends in then.
+        """
+        if at < self._total_at:
+            self._hurry = (self._total_at, error)
+            self._total_at = at
+            self._at = min(self._at, at)
+
+    def relax(self) -> None:
+        """Put the total deadline back in its place."""
+        if self._hurry is not None:
+            self._total_at, self._hurry = self._hurry[0], None
+            self.disarm()
 
     def total(self) -> float:
         """Return when the whole call must be over, on the loop's clock."""
@@ -86,9 +131,13 @@ class Watch:
 
     def look(self, now: float) -> None:
         """Check the deadlines; called by the sweeper."""
-        if self._on_old is not None and now >= self._total_at - self._total_s + SWEEP_S:
+        if self._on_old is not None and now >= self._old_at:
             start, self._on_old = self._on_old, None
             start(self)
+        if now >= self.slow_at:
+            self.slow_at = inf
+            assert self.slow is not None, "it is set together with the time"
+            self.slow.late(now)
         if self.fired is not None:
             return
         seen = self.steps if self._progress is None else self.steps + self._progress()
@@ -106,7 +155,9 @@ class Watch:
             self._task.cancel()
 
     def _fire(self, now: float) -> None:
-        if self._error is None or now >= self._total_at:
+        if self._hurry is not None and now >= self._total_at:
+            self.fired = self._hurry[1]()
+        elif self._error is None or now >= self._total_at:
             self.fired = TotalTimeout(f"the call took longer than its total deadline of {self._total_s:g} s")
         else:
             self.fired = self._error()
@@ -114,7 +165,8 @@ class Watch:
 
     def release(self) -> None:
         """Let go of the call: a cycle of references would wait for the garbage collector."""
-        self._on_old = self._error = self._progress = None
+        self._on_old = self._error = self._progress = self.slow = None
+        self.slow_at = inf
 
     def cause(self) -> TrimtabError | None:
         """Called on `CancelledError`: return what this watch cancelled for, or None if it was not this watch."""
@@ -138,17 +190,31 @@ class Watch:
 class Sweeper:
     """Looks at all watches every `SWEEP_S` seconds, while there are any."""
 
-    __slots__ = ("_timer", "_watches", "loop")
+    __slots__ = ("_due", "_late", "_timer", "_watches", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._late: deque[float] = deque((0.0,) * _LOOKS, maxlen=_LOOKS)
+        """How late the last sweeps were, in seconds."""
+
+    @property
+    def live(self) -> int:
+        """How many watches there are: one for each open call, and for each request of a hedged one."""
+        return len(self._watches)
+
+    @property
+    def lag_s(self) -> float:
+        """How late this process runs: the least of the last few sweeps' delays, so that one hiccup is none."""
+        return min(self._late)
 
     def add(self, watch: Watch) -> None:
         """Begin to look at a watch."""
         self._watches.add(watch)
         if self._timer is None:
+            self._due = self.loop.time() + SWEEP_S
             self._timer = self.loop.call_later(SWEEP_S, self._sweep)
 
     def remove(self, watch: Watch) -> None:
@@ -157,10 +223,12 @@ class Sweeper:
         watch.release()
 
     def _sweep(self) -> None:
+        now = self.loop.time()
+        self._late.append(now - self._due)
         if not self._watches:
             self._timer = None
             return
-        now = self.loop.time()
         for watch in tuple(self._watches):
             watch.look(now)
+        self._due = self.loop.time() + SWEEP_S
         self._timer = self.loop.call_later(SWEEP_S, self._sweep)

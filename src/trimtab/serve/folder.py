@@ -34,6 +34,11 @@ class Layout:
         return self.root / "run"
 
     @property
+    def breakers(self) -> Path:
+        """Breaker states that the workers share."""
+        return self.run / "breakers"
+
+    @property
     def lock(self) -> Path:
         """Locked by every process that works in the folder."""
         return self.root / "lock"

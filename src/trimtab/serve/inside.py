@@ -110,7 +110,7 @@ class InProcess:
     def _open(self) -> None:
         from trimtab.gateway import Gateway
         from trimtab.ledger import LogWriter, payload_policies
-        from trimtab.pipeline import Core
+        from trimtab.pipeline import Core, Shared
 
         config = load_config(find_file(self._config), env=os.environ, data_dir=self._data)
         self._layout = layout = Layout(config.data_dir.absolute())
@@ -126,7 +126,7 @@ class InProcess:
             keep=payload_policies(),
             clock=SystemClock(),
             run_dir=layout.run,
-            limiter=self._limiter,
+            shared=Shared(limiter=self._limiter),
         )
         core.apply(snapshot)
         self._gateway = Gateway(core, bound_to_loopback=True)

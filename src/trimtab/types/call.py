@@ -33,6 +33,12 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     error_code: str = ""
     status: int = 0
     """The provider's HTTP status; 0 where there was no answer."""
+    why: str = ""
+    """Empty: in its turn. `hedge`: the answer before it was late. `probe`: to see whether the target is well again.
+    `stand_in`: the probe was late. `degraded`: nothing else answered."""
+    usage: Usage | None = None
+    """What an attempt that was given up may be billed for, estimated; its cost is in the call's."""
+    cost_nusd: int = 0
 
 
 class Opened(msgspec.Struct, frozen=True, array_like=True, tag="o"):

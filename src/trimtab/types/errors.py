@@ -39,6 +39,7 @@ TrimtabError                     internal_error            500
 ├── ProviderFailed           provider_failed           502  retryable
 ├── ProviderAuthFailed       provider_auth_failed      502
 ├── ProviderRejected         provider_rejected         (the provider's own 4xx)
+├── NoHealthyTarget          no_healthy_target         503
 └── OwnModelUnavailable      own_model_unavailable     503  retryable
 """
 
@@ -299,6 +300,12 @@ class ProviderRejected(ProviderError):
         self.status = status
         self.body = body
         self.elsewhere = status == 404  # the model is missing there, or its key may not see it
+
+
+class NoHealthyTarget(ProviderError):
+    """Every target that could answer has failed lately and is left alone for a moment. Nothing was sent."""
+
+    code, status = "no_healthy_target", 503
 
 
 class OwnModelUnavailable(ProviderError):

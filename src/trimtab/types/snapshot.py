@@ -7,6 +7,7 @@ import msgspec
 from .call import PayloadPolicy
 from .exchange import Deadlines
 from .release import Release
+from .resilience import Degraded, Hedge, Resilience
 
 SNAPSHOT_FORMAT = 1
 
@@ -63,6 +64,8 @@ class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
     channels: dict[str, tuple[WeightedRelease, ...]] = {}
     cache_ttl_s: float = 0.0
     """How long its replies may be given again to the same caller and request; 0: never."""
+    hedge: Hedge | None = None
+    degraded: Degraded | None = None
 
 
 class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +155,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     durability: str = "process"
     deadlines: Deadlines = Deadlines()
     retry: RetryPolicy = RetryPolicy()
+    resilience: Resilience = Resilience()
     max_request_bytes: int = 32 * 1024 * 1024
     max_reply_bytes: int = 64 * 1024 * 1024
     private_addresses: bool = False

@@ -5,8 +5,8 @@ from collections import Counter
 import msgspec
 import pytest
 
-from rigs.pipeline import QUICK, Events, fakes
-from trimtab.pipeline.state import _PLANS_KEPT, ModelPlan, State, Target
+from rigs.pipeline import QUICK, Events
+from trimtab.pipeline.state import _PLANS_KEPT, State
 from trimtab.types import (
     ConfigError,
     Deadlines,
@@ -230,52 +230,6 @@ def test_a_route_whose_arms_all_weigh_nothing_still_answers():
 # --- targets ------------------------------------------------------------------------------------------------
 
 
-def targets(n: int) -> list[Target]:
-    return [
-        Target(provider, TargetSpec(provider=provider.name, model="m"), Deadlines())
-        for provider in fakes(*(f"p{at}" for at in range(n)))
-    ]
-
-
-def test_the_least_busy_target_is_picked_and_the_first_of_equals():
-    first, second, third = given = targets(3)
-    plan = ModelPlan("m", given)
-    assert plan.pick(0.0, ()) is first
-    first.in_flight, second.in_flight, third.in_flight = 2, 1, 1
-    assert plan.pick(0.0, ()) is second
-    assert plan.pick(0.0, {id(second)}) is third
-    assert plan.pick(0.0, {id(t) for t in given}) is None
-
-
-def test_a_cooling_target_comes_after_every_other_and_cools_longer_each_time():
-    first, second = targets(2)
-    plan = ModelPlan("m", [first, second])
-    second.in_flight = 50
-    first.failed(100.0)
-    assert first.cool_until == 101.0
-    assert plan.pick(100.5, ()) is second
-    assert plan.pick(101.0, ()) is first
-    first.failed(200.0)
-    assert first.cool_until == 202.0
-    second.failed(200.0)
-    assert plan.pick(200.5, ()) is second, "it cools sooner"
-    for _ in range(50):
-        first.failed(300.0)
-    assert first.cool_until == 330.0
-    first.worked()
-    assert (first.failures, first.cool_until) == (0, 0.0)
-    first.failed(400.0)
-    assert first.cool_until == 401.0
-
-
-def test_a_single_target_is_picked_even_while_it_cools():
-    [only] = targets(1)
-    only.failed(0.0)
-    plan = ModelPlan("m", [only])
-    assert plan.pick(0.0, ()) is only
-    assert plan.pick(0.0, {id(only)}) is None
-
-
 def test_a_model_with_targets_is_served_by_all_of_them_under_their_own_names():
     made = state(
         spec("a"),
@@ -302,13 +256,16 @@ def test_unchanged_providers_live_on_with_what_was_seen_of_their_targets():
     old = state(spec("a"), spec("b"))
     [kept] = old.resolve("a/m", "").models[0].targets
     [changed] = old.resolve("b/m", "").models[0].targets
-    kept.failed(5.0)
     new = state(spec("a"), spec("b", api_key="other"), previous=old, generation=2)
     assert new.generation == 2
     assert new.providers["a"] is old.providers["a"]
     assert new.providers["b"] is not old.providers["b"]
     assert new.resolve("a/m", "").models[0].targets == [kept]
-    assert new.resolve("b/m", "").models[0].targets != [changed]
+    [renewed] = new.resolve("b/m", "").models[0].targets
+    assert renewed is not changed
+    assert renewed.health is changed.health, "it is still the same place, asked with another key"
+    assert new.renewed(changed) is renewed
+    assert new.renewed(kept) is None
     assert new.catalog is old.catalog
 
 

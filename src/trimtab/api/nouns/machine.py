@@ -10,12 +10,19 @@ from starlette.responses import Response
 from trimtab.api.answers import Published
 from trimtab.api.replies import actor_of, control_of, read_json, reply
 from trimtab.api.table import Route
+from trimtab.types import TargetHealth
 
 
 class Alive(msgspec.Struct, frozen=True):
     """The control process answers."""
 
     status: str = "ok"
+
+
+class TargetList(msgspec.Struct, frozen=True, kw_only=True):
+    """Targets that calls have met since the workers started."""
+
+    targets: list[TargetHealth]
 
 
 class BackupFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +42,11 @@ async def get_healthz(_request: Request) -> Response:
 async def get_health(request: Request) -> Response:
     """Return processes, generations by worker, the ledger's backlog, disk and counters."""
     return reply(await control_of(request).machine.health())
+
+
+async def list_targets(request: Request) -> Response:
+    """Return what the workers have seen of each target: breaker, failures, latency, last error."""
+    return reply(TargetList(targets=await control_of(request).machine.targets()))
 
 
 async def post_reload(request: Request) -> Response:
@@ -57,6 +69,11 @@ ROUTES = (
         method="GET", path="/api/v1/health", endpoint=get_health, action="health.read", role="viewer",
         summary="processes, the generation each worker obeys, what the append log holds, disk, counters",
         reply=dict[str, Any],
+    ),
+    Route(
+        method="GET", path="/api/v1/targets", endpoint=list_targets, action="health.read", role="viewer",
+        summary="what the workers have seen of each target: breaker, failures, latency, calls in flight, last error",
+        reply=TargetList,
     ),
     Route(
         method="POST", path="/api/v1/reload", endpoint=post_reload, action="config.reload", role="editor",

@@ -1,4 +1,4 @@
-"""Health: processes, who obeys which generation, the log's backlog, disk, what went unrecorded."""
+"""Health: targets, processes, who obeys which generation, the log's backlog, disk, what went unrecorded."""
 
 from typing import Any
 
@@ -11,8 +11,9 @@ from trimtab.console.visit import Visit
 
 async def show(visit: Visit) -> Response:
     """Return the page; htmx asks for its changing part alone."""
-    health = plain(await visit.control.machine.health())
-    fields = {"it": health, "lost": unrecorded(health.get("counters", {}))}
+    machine = visit.control.machine
+    health, targets = plain(await machine.health()), await machine.targets()
+    fields = {"it": health, "lost": unrecorded(health.get("counters", {})), "targets": targets}
     if visit.partial:
         return visit.fragment("health_part.html", **fields)
     return await visit.page("health.html", title=visit.t("nav.health"), **fields)

@@ -56,7 +56,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     from trimtab.gateway import Gateway
     from trimtab.ledger import Counters, LogWriter, payload_policies
     from trimtab.limits import MappedLimiter
-    from trimtab.pipeline import Core
+    from trimtab.pipeline import Board, Core, Shared
     from trimtab.storage.files import open_snapshot_store
     from trimtab.storage.sqlite import open_reply_cache
 
@@ -78,8 +78,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             clock=SystemClock(),
             run_dir=layout.run,
             unseal=unsealer(layout.secret),
-            cache=cache,
-            limiter=limiter,
+            shared=Shared(cache, limiter, Board(layout.breakers)),
         )
         if not await obey_first(snapshots, core, options.name, stop):
             return EXIT_OK
@@ -87,15 +86,19 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             core,
             bound_to_loopback=is_loopback(options.gateway.host),
             counters_folder=str(layout.counters),
+            health_folder=str(layout.run),
         )
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(obey(snapshots, core, options.name))
-            keeping = tasks.create_task(keep_limits(limiter))
+            watching = [
+                tasks.create_task(obey(snapshots, core, options.name)),
+                tasks.create_task(core.watch_targets(options.name, layout.run)),
+                tasks.create_task(keep_limits(limiter)),
+            ]
             line.ready()
             _spare_the_collector()
             await serve_and_drain(gateway, options, stop, retire)
-            watching.cancel()
-            keeping.cancel()
+            for task in watching:
+                task.cancel()
         await gateway.aclose()
     finally:
         # Last of all: every call, the cut ones too, has recorded its end by now.

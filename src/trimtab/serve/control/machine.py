@@ -10,10 +10,11 @@ import msgspec
 
 from trimtab.api import DemoFilled, Published, Restarted
 from trimtab.ledger import read_all
+from trimtab.pipeline import read_targets
 from trimtab.serve.data import back_up
 from trimtab.serve.log import log
 from trimtab.serve.runfile import read_processes
-from trimtab.types import Actor, CallerError, Snapshot, TrimtabError
+from trimtab.types import Actor, CallerError, Snapshot, TargetHealth, TrimtabError
 
 from .room import Deed, Room
 from .upkeep import fill_demo, replace_workers
@@ -72,6 +73,10 @@ class Machine:
             "disk": {"free_bytes": disk.free, "total_bytes": disk.total, "used_bytes": _used(layout.root)},
             "counters": {name: counted[name] for name in _COUNTERS},
         }
+
+    async def targets(self) -> list[TargetHealth]:
+        """See `api.Machine.targets`."""
+        return await asyncio.to_thread(read_targets, self._room.layout.run)
 
     async def snapshot(self) -> Snapshot:
         """See `api.Machine.snapshot`."""

@@ -1,0 +1,27 @@
+"""What is known of targets, and what follows from it: breakers, balancing, budgets of extra requests.
+
+Owns breaker states (shared by a machine's workers), latencies, retry and hedge budgets, and the choice of a target.
+Promises: a healthy call pays some 0.7 µs for it, no system call and no lock; nothing here waits or asks anybody.
+Never knows a provider's name, and never decides about an answer's content.
+Entry: `choose`, `Target`.
+"""
+
+from .board import Board
+from .budget import Budget
+from .model import ModelPlan
+from .report import publish, read_targets, targets_metrics
+from .target import NOBODY, Health, Target, choose, soonest
+
+__all__ = [
+    "NOBODY",
+    "Board",
+    "Budget",
+    "Health",
+    "ModelPlan",
+    "Target",
+    "choose",
+    "publish",
+    "read_targets",
+    "soonest",
+    "targets_metrics",
+]
