@@ -24,6 +24,7 @@ from .check import nearest, problem_text, read_document
 from .expand import references
 from .outbound import header_problems, proxy_problems
 from .schema import Console, Data, DeadlineSection, Document, Gateway, Own, ProviderSection
+from .telemetry import Telemetry, resolve_telemetry, telemetry_problems
 
 FILE_NAME = "trimtab.toml"
 
@@ -55,12 +56,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[RouteSpec, ...] = ()
     releases: dict[str, Release] = {}
     catalog_file: Path | None = None
+    telemetry: Telemetry = Telemetry()
     declared: frozenset[str] = frozenset()
     """Settings that the file sets, as `section.name`: nothing else may change these."""
 
     def unset_variables(self, env: Mapping[str, str]) -> dict[str, list[str]]:
         """Return, by provider, the variables that its key, headers and proxy need and the environment lacks."""
         texts = {OWN: [self.own.api_key]}
+        for sink in self.telemetry.sinks:
+            given = sink.options
+            secrets = [*given.get("headers", {}).values(), given.get("proxy", "")]
+            texts[f"telemetry.{sink.name}"] = [text for text in secrets if isinstance(text, str)]
         for spec in self.providers:
             texts[spec.name] = [spec.api_key, *spec.headers.values(), spec.proxy]
         needed = {
@@ -152,6 +158,7 @@ class _Resolver:
             self.problems.append("own.url: no URL; it starts with https:// or http://")
         if own.model_path:
             own = msgspec.structs.replace(own, model_path=str(self.path(own.model_path)))
+        self.problems += telemetry_problems(document.telemetry, self.env)
         if document.retry.backoff_max_s < document.retry.backoff_s:
             self.problems.append("retry.backoff_max_s is below retry.backoff_s; raise it, or lower the other")
         return Config(
@@ -170,6 +177,7 @@ class _Resolver:
             ),
             releases={release.id(): release for release in releases.values()},
             catalog_file=self.path(document.catalog.file) if document.catalog.file else None,
+            telemetry=resolve_telemetry(document.telemetry, self.path),
             declared=declared,
         )
 

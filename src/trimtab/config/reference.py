@@ -28,7 +28,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     settings: tuple[Setting, ...]
 
 
-_PLACEHOLDER = {"providers": "NAME", "models": '"PROVIDER/MODEL"', "routes": "NAME"}
+_PLACEHOLDER = {"providers": "NAME", "models": '"PROVIDER/MODEL"', "routes": "NAME", "sinks": "NAME"}
 
 
 def tables() -> tuple[Table, ...]:

@@ -10,6 +10,8 @@ from msgspec import Meta, Struct
 
 from trimtab.types import PayloadPolicy
 
+from .telemetry import TelemetrySection
+
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Pause = Annotated[float, Meta(ge=0, le=86_400)]
@@ -257,6 +259,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     routes: dict[str, RouteSection] = {}
     outbound: Outbound = Outbound()
     catalog: CatalogSection = CatalogSection()
+    telemetry: TelemetrySection = TelemetrySection()
 
 
 SECRET_KEYS = frozenset({"api_key", "headers", "proxy"})

@@ -13,7 +13,7 @@ from .frames import FORMAT as LOG_FORMAT
 from .log import SEGMENT_BYTES, Durability, LogWriter
 from .metrics import metrics_text
 from .payload import Keep, Mask, payload_policies
-from .progress import Pause, Progress
+from .progress import Pause, Progress, Stored
 from .recorder import Limits, Recorder
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Pause",
     "Progress",
     "Recorder",
+    "Stored",
     "bucket_bound_ms",
     "bucket_of",
     "erasure_result",

@@ -68,6 +68,11 @@ class Layout:
         """Folder of the workers' counters; they outlive the processes."""
         return self.root / "counters"
 
+    @property
+    def feed(self) -> Path:
+        """Ids of what the exporter is to send; there where something is exported."""
+        return self.root / "feed"
+
     def make(self) -> None:
         """Create the folders, closed to other users.
 

@@ -39,15 +39,17 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
     from trimtab.ledger import Pause, Progress, Recorder
     from trimtab.storage.files import open_snapshot_store
     from trimtab.storage.sqlite import open_call_store
+    from trimtab.telemetry import FeedWriter
 
     stop = stop_on_sigterm()
     layout = Layout(Path(options.data_dir))
     store = open_call_store(layout.calls)
-    said = ""
+    feed = FeedWriter(layout.feed, most=options.telemetry.backlog) if options.telemetry.sinks else None
+    said = fed = ""
     unplaced = 0
 
     def report(progress: Progress) -> None:
-        nonlocal said, unplaced
+        nonlocal said, fed, unplaced
         if progress.unplaced > unplaced:
             unplaced = progress.unplaced
             log.warning(
@@ -58,6 +60,9 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
         elif said and not progress.error:
             log.info("calls are stored again")
         said = progress.error
+        if feed is not None and feed.error != fed:
+            fed = feed.error
+            log.error("what is to be exported cannot be noted: %s", fed or "it is noted again")
         if progress.dropped_files or progress.expired:
             log.info(
                 "too old or too much to keep: %d day files and %d calls removed",
@@ -67,7 +72,8 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
 
     try:
         policy = Published(open_snapshot_store(layout.snapshot))
-        with Recorder(layout.log, store, policy=policy) as recorder:
+        stored = None if feed is None else feed.add
+        with Recorder(layout.log, store, policy=policy, stored=stored) as recorder:
             report(recorder.step())
             line.ready()
             pause = Pause()
@@ -78,4 +84,6 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
             report(recorder.drain(_EMPTY_S))
     finally:
         store.close()
+        if feed is not None:
+            feed.close()
     return EXIT_OK
