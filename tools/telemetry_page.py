@@ -32,7 +32,7 @@ def page() -> str:
     lines += [
         "| `gen_ai.input.messages`, `gen_ai.output.messages` | with `content` only: messages, as a JSON text |",
         "",
-        "Its name is the operation and the model, its kind CLIENT, its status ERROR with our code where the call was not",
+        "Its name is the operation and the model, its kind CLIENT, its status ERROR with our code where it was not",
         "answered. `trimtab.first_content` is an event in it. Each attempt is a child, `trimtab.attempt MODEL`.",
         "",
         "## Metrics",

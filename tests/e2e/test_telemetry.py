@@ -7,6 +7,8 @@ import signal
 from collections import Counter
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_parser
+from prometheus_client.parser import text_string_to_metric_families as plain_parser
 
 from rigs.collector import Collector, facts
 from rigs.house import House, until
@@ -109,6 +111,35 @@ def test_a_collector_that_is_not_there_holds_nothing_up_and_gets_all_later(provi
             until(lambda: set(back.call_ids()) == set(ids), "all are delivered")
             assert len(back.call_ids()) == len(ids)
             assert house.stop() == 0
+
+
+def test_metrics_of_all_processes_are_there_in_both_formats(provider, collector, tmp_path) -> None:
+    with House(tmp_path / "house", provider.base_url, workers=2, sections=sections(collector)) as house:
+        call(house, 3, stream=True)
+
+        def scrape(accept, parse):
+            connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=30)
+            connection.request("GET", "/metrics", headers={"accept": accept})
+            reply = connection.getresponse()
+            text = reply.read().decode()
+            connection.close()
+            return {s.name: s.value for family in parse(text) for s in family.samples}
+
+        for accept, parse in (
+            ("text/plain", plain_parser),
+            ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", open_parser),
+        ):
+            found = until(
+                lambda a=accept, p=parse: (seen := scrape(a, p)).get("trimtab_calls_total") == 3 and seen,
+                "the calls are counted",
+            )
+            assert found["trimtab_generation"] >= 1
+            assert found["trimtab_time_to_first_token_seconds_count"] == 3
+            assert found["trimtab_answered_total"] == 3
+            assert found["trimtab_disk_free_bytes"] > 0
+            until(
+                lambda a=accept, p=parse: "trimtab_export_waiting" in scrape(a, p), "the exporter's are there"
+            )
 
 
 def test_a_sink_that_cannot_be_made_leaves_everything_else_up(provider, tmp_path) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from trimtab._version import __version__
 from trimtab.access import authorize
-from trimtab.ledger import metrics_text
+from trimtab.ledger import OPENMETRICS, PLAIN, Family, metrics_text
 from trimtab.pipeline import Core
 
 from .replies import Send, send_bytes, send_json
@@ -16,9 +17,10 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 class Pages:
     """Serves what is known here without asking a provider, and the list of models."""
 
-    def __init__(self, core: Core, counters_folder: str, *, bound_to_loopback: bool) -> None:
+    def __init__(self, core: Core, folders: tuple[str, str], *, bound_to_loopback: bool) -> None:
+        """Take the core, and where counters and other processes' figures stand."""
         self._core = core
-        self._folder = counters_folder
+        self._folders = folders
         self._loopback = bound_to_loopback
 
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,6 +42,12 @@ class Pages:
         await send_json(send, 200 if ready else 503, body)
 
     async def metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`GET /metrics`: the counters of all workers together, in Prometheus' text format."""
-        body = metrics_text(self._folder).encode()
-        await send_bytes(send, 200, body, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
+        """`GET /metrics`: figures of all processes together, as Prometheus or as OpenMetrics asks for them."""
+        accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
+        form = OPENMETRICS if b"application/openmetrics-text" in accepted else PLAIN
+        own = (
+            Family("trimtab_build_info", "gauge", "The version.", [("", {"version": __version__}, 1)]),
+            Family("trimtab_generation", "gauge", "The snapshot obeyed.", [("", {}, self._core.generation)]),
+        )
+        body = metrics_text(*self._folders, form, own).encode()
+        await send_bytes(send, 200, body, [(b"content-type", form.content_type.encode())])

@@ -11,7 +11,7 @@ from .counters import COUNTER_NAMES, Counters, bucket_bound_ms, bucket_of, read_
 from .erasure import ErasureResult, erasure_result, request_erasure
 from .frames import FORMAT as LOG_FORMAT
 from .log import SEGMENT_BYTES, Durability, LogWriter
-from .metrics import metrics_text
+from .metrics import OPENMETRICS, PLAIN, Family, Format, histogram, metrics_text, publish_families, render
 from .payload import Keep, Mask, payload_policies
 from .progress import Pause, Progress, Stored
 from .recorder import Limits, Recorder
@@ -19,10 +19,14 @@ from .recorder import Limits, Recorder
 __all__ = [
     "COUNTER_NAMES",
     "LOG_FORMAT",
+    "OPENMETRICS",
+    "PLAIN",
     "SEGMENT_BYTES",
     "Counters",
     "Durability",
     "ErasureResult",
+    "Family",
+    "Format",
     "Keep",
     "Limits",
     "LogWriter",
@@ -34,8 +38,11 @@ __all__ = [
     "bucket_bound_ms",
     "bucket_of",
     "erasure_result",
+    "histogram",
     "metrics_text",
     "payload_policies",
+    "publish_families",
     "read_all",
+    "render",
     "request_erasure",
 ]

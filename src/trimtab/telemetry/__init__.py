@@ -10,6 +10,7 @@ Entry: `Exporter.run`; the port `Sink`.
 
 from .exporter import Cursor, Exporter, Limits, Source, read_cursor
 from .feed import Entry, FeedReader, FeedWriter
+from .figures import Figures, export_families
 from .sink import Batch, MakeSink, Sent, Sink, SinkContext, SinkRefused, SinkUnavailable
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Exporter",
     "FeedReader",
     "FeedWriter",
+    "Figures",
     "Limits",
     "MakeSink",
     "Sent",
@@ -27,5 +29,6 @@ __all__ = [
     "SinkRefused",
     "SinkUnavailable",
     "Source",
+    "export_families",
     "read_cursor",
 ]

@@ -110,6 +110,14 @@ class Exporter:
         """Return how far each sink is."""
         return {lane.name: lane.cursor for lane in self._lanes}
 
+    def waiting(self) -> dict[str, int]:
+        """Return how many entries each sink has yet to take."""
+        _, end = self._feed.bounds()
+        return {
+            name: max(end - cursor.next, 0) if cursor.next >= 0 else 0
+            for name, cursor in self.state().items()
+        }
+
     def forget(self) -> None:
         """Drop what all sinks have taken."""
         self._feed.forget(min(lane.cursor.next for lane in self._lanes))

@@ -1,6 +1,7 @@
 """The conformance kit of sinks: what passes it may stand under `trimtab.sinks`."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -65,7 +66,11 @@ def _holds(found: Iterable[str], batch: Batch, promise: str) -> None:
 def _batch() -> Batch:
     """Return calls that ended in every way, and spans with and without attributes."""
     answer = msgspec.json.encode({"choices": [{"message": {"role": "assistant", "content": WORD}}]})
-    words = {"question": WORD, "response": answer, "variables": msgspec.json.encode({"animal": WORD})}
+    words: dict[str, Any] = {
+        "question": WORD,
+        "response": answer,
+        "variables": msgspec.json.encode({"animal": WORD}),
+    }
     calls = [
         sample_call(id=new_id(), **words),
         sample_call(id=new_id(), trace_parent="", stream=False, first_byte_us=0, **words),

@@ -39,17 +39,19 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
     from trimtab.ledger import Pause, Progress, Recorder
     from trimtab.storage.files import open_snapshot_store
     from trimtab.storage.sqlite import open_call_store
-    from trimtab.telemetry import FeedWriter
+
+    from .noted import Noted
 
     stop = stop_on_sigterm()
     layout = Layout(Path(options.data_dir))
     store = open_call_store(layout.calls)
-    feed = FeedWriter(layout.feed, most=options.telemetry.backlog) if options.telemetry.sinks else None
-    said = fed = ""
+    telemetry = options.telemetry
+    noted = Noted.open(layout, store, backlog=telemetry.backlog if telemetry.sinks else None)
+    said = ""
     unplaced = 0
 
     def report(progress: Progress) -> None:
-        nonlocal said, fed, unplaced
+        nonlocal said, unplaced
         if progress.unplaced > unplaced:
             unplaced = progress.unplaced
             log.warning(
@@ -60,9 +62,7 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
         elif said and not progress.error:
             log.info("calls are stored again")
         said = progress.error
-        if feed is not None and feed.error != fed:
-            fed = feed.error
-            log.error("what is to be exported cannot be noted: %s", fed or "it is noted again")
+        noted.look(progress)
         if progress.dropped_files or progress.expired:
             log.info(
                 "too old or too much to keep: %d day files and %d calls removed",
@@ -72,8 +72,7 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
 
     try:
         policy = Published(open_snapshot_store(layout.snapshot))
-        stored = None if feed is None else feed.add
-        with Recorder(layout.log, store, policy=policy, stored=stored) as recorder:
+        with Recorder(layout.log, store, policy=policy, stored=noted) as recorder:
             report(recorder.step())
             line.ready()
             pause = Pause()
@@ -84,6 +83,5 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
             report(recorder.drain(_EMPTY_S))
     finally:
         store.close()
-        if feed is not None:
-            feed.close()
+        noted.close()
     return EXIT_OK

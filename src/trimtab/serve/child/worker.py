@@ -77,6 +77,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             core,
             bound_to_loopback=is_loopback(options.gateway.host),
             counters_folder=str(layout.counters),
+            published=str(layout.run),
         )
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(obey(snapshots, core, options.name))
