@@ -6,6 +6,15 @@ Never holds behaviour that could differ between two installations.
 Entry: the classes themselves.
 """
 
+from .alerts import (
+    AlertEvent,
+    AlertKind,
+    AlertRule,
+    AlertState,
+    Delivery,
+    Webhook,
+    WebhookFormat,
+)
 from .call import (
     Attempt,
     Call,
@@ -110,6 +119,10 @@ __all__ = [
     "SNAPSHOT_FORMAT",
     "Actor",
     "AddressRefused",
+    "AlertEvent",
+    "AlertKind",
+    "AlertRule",
+    "AlertState",
     "AmbiguousModel",
     "Attempt",
     "AuditEntry",
@@ -127,6 +140,7 @@ __all__ = [
     "ConnectionLost",
     "ContentDelta",
     "Deadlines",
+    "Delivery",
     "Done",
     "EmptyReply",
     "Epoch",
@@ -196,6 +210,8 @@ __all__ = [
     "Usage",
     "UsageReport",
     "User",
+    "Webhook",
+    "WebhookFormat",
     "WeightedRelease",
     "WrongMediaType",
     "all_errors",

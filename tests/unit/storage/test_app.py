@@ -112,7 +112,7 @@ def test_a_failing_migration_undoes_itself_and_names_the_backup(tmp_path: Path) 
     steps = (*MIGRATIONS, Migration("add colour", add_colour), Migration("break", break_half_way))
     connection = open_raw(path)
     with pytest.raises(
-        StorageError, match=r"migration 4 \(break\) failed: .*nowhere.* version 3; .*app.db.bak-2-2026"
+        StorageError, match=r"migration 5 \(break\) failed: .*nowhere.* version 4; .*app.db.bak-3-2026"
     ):
         migrate(connection, path, steps, StoppedClock())
     assert connection.pragma("user_version") == NEWEST + 1
@@ -141,7 +141,11 @@ def test_a_released_migration_has_not_changed() -> None:
     assert found == {
         "project", "key", "release", "move", "move_route", "move_release", "channel", "setting", "counter",
     }  # fmt: skip
-    assert [step.name for step in MIGRATIONS] == ["create tables", "add people, views and providers"]
+    assert [step.name for step in MIGRATIONS] == [
+        "create tables",
+        "add people, views and providers",
+        "add alerts",
+    ]
 
 
 def test_a_file_of_the_first_version_goes_on(tmp_path: Path) -> None:
@@ -222,7 +226,7 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     connection.close()
     content = path.read_bytes()
     with pytest.raises(
-        FormatTooNew, match=r"app.db has format 7, .* up to 2: a newer Trimtab .*Install that version"
+        FormatTooNew, match=r"app.db has format 7, .* up to 3: a newer Trimtab .*Install that version"
     ):
         open_app_store(path)
     assert path.read_bytes() == content
