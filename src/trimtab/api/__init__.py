@@ -7,6 +7,7 @@ Never opens a store, starts a process or reads a file: it asks the `Control` por
 Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
+from .alert_port import AlertRow, Alerts, WebhookRow, WebhookTest
 from .answers import DemoFilled, Erased, ProviderRow, ProviderTest, Published, Restarted, SettingRow
 from .app import ROUTES, make_api
 from .nouns import CallRow, call_query, call_row, model_rows
@@ -16,6 +17,8 @@ from .table import Route
 
 __all__ = [
     "ROUTES",
+    "AlertRow",
+    "Alerts",
     "CallRow",
     "Control",
     "DemoFilled",
@@ -30,6 +33,8 @@ __all__ = [
     "Restarted",
     "Route",
     "SettingRow",
+    "WebhookRow",
+    "WebhookTest",
     "call_query",
     "call_row",
     "document",

@@ -20,6 +20,7 @@ from trimtab.types import (
     User,
 )
 
+from .alert_port import Alerts
 from .answers import DemoFilled, Erased, ProviderRow, ProviderTest, Published, Restarted, SettingRow
 
 
@@ -334,4 +335,9 @@ class Control(Protocol):
     @property
     def machine(self) -> Machine:
         """The installation itself."""
+        ...
+
+    @property
+    def alerts(self) -> Alerts:
+        """Rules on how the installation is doing, and who is told."""
         ...

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from trimtab.types import (
+    AlertRule,
     ConfigError,
     Deadlines,
     Policy,
@@ -17,9 +18,11 @@ from trimtab.types import (
     RetryPolicy,
     RouteSpec,
     TargetSpec,
+    Webhook,
     WeightedRelease,
 )
 
+from .alerts import resolve_alerts, webhook_problems
 from .check import nearest, problem_text, read_document
 from .expand import references
 from .outbound import header_problems, proxy_problems
@@ -57,6 +60,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     releases: dict[str, Release] = {}
     catalog_file: Path | None = None
     telemetry: Telemetry = Telemetry()
+    alerts: tuple[AlertRule, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
+    """As declared; secrets as written."""
     declared: frozenset[str] = frozenset()
     """Settings that the file sets, as `section.name`: nothing else may change these."""
 
@@ -69,6 +75,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             texts[f"telemetry.{sink.name}"] = [text for text in secrets if isinstance(text, str)]
         for spec in self.providers:
             texts[spec.name] = [spec.api_key, *spec.headers.values(), spec.proxy]
+        texts |= {f"webhooks.{hook.name}": [hook.secret] for hook in self.webhooks}
         needed = {
             name: dict.fromkeys(v for text in found for v in references(text))
             for name, found in texts.items()
@@ -159,6 +166,11 @@ class _Resolver:
         if own.model_path:
             own = msgspec.structs.replace(own, model_path=str(self.path(own.model_path)))
         self.problems += telemetry_problems(document.telemetry, self.env)
+        self.problems += webhook_problems(document.webhooks)
+        for table in ("alerts", "webhooks"):
+            for name in getattr(document, table):
+                self.name_is_good(table, name)
+        rules, webhooks = resolve_alerts(document.alerts, document.webhooks)
         if document.retry.backoff_max_s < document.retry.backoff_s:
             self.problems.append("retry.backoff_max_s is below retry.backoff_s; raise it, or lower the other")
         return Config(
@@ -178,6 +190,8 @@ class _Resolver:
             releases={release.id(): release for release in releases.values()},
             catalog_file=self.path(document.catalog.file) if document.catalog.file else None,
             telemetry=resolve_telemetry(document.telemetry, self.path),
+            alerts=rules,
+            webhooks=webhooks,
             declared=declared,
         )
 

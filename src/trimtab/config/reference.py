@@ -28,7 +28,14 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     settings: tuple[Setting, ...]
 
 
-_PLACEHOLDER = {"providers": "NAME", "models": '"PROVIDER/MODEL"', "routes": "NAME", "sinks": "NAME"}
+_PLACEHOLDER = {
+    "providers": "NAME",
+    "models": '"PROVIDER/MODEL"',
+    "routes": "NAME",
+    "sinks": "NAME",
+    "alerts": "NAME",
+    "webhooks": "NAME",
+}
 
 
 def tables() -> tuple[Table, ...]:

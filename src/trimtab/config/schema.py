@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from trimtab.types import PayloadPolicy
 
+from .alerts import AlertSection, WebhookSection
 from .telemetry import TelemetrySection
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -260,7 +261,9 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     outbound: Outbound = Outbound()
     catalog: CatalogSection = CatalogSection()
     telemetry: TelemetrySection = TelemetrySection()
+    alerts: dict[str, AlertSection] = {}
+    webhooks: dict[str, WebhookSection] = {}
 
 
-SECRET_KEYS = frozenset({"api_key", "headers", "proxy"})
+SECRET_KEYS = frozenset({"api_key", "headers", "proxy", "secret"})
 """Settings whose values no message may show."""

@@ -1,6 +1,7 @@
 """One file for each noun of the API; `ROUTES` is all of them."""
 
 from . import (
+    alerts,
     calls,
     keys,
     logins,
@@ -31,6 +32,7 @@ ROUTES = (
     *traffic.ROUTES,
     *models.ROUTES,
     *snapshot.ROUTES,
+    *alerts.ROUTES,
     *upkeep.ROUTES,
 )
 """Every route of the API but the document that describes them."""
