@@ -19,6 +19,7 @@ _COMMANDS = {
     "providers": "admin.providers:app",
     "users": "admin.users:app",
     "settings": "admin.settings:app",
+    "alerts": "admin.alerts:app",
     "audit": "admin.audit:audit",
     "models": "models:app",
     "config": "config:app",

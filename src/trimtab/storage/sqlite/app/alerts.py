@@ -1,5 +1,6 @@
 """Alerts in `app.db`: rules, webhooks, events, deliveries."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -45,14 +46,14 @@ def add_alerts(connection: apsw.Connection) -> None:
     )
 
 
-class AlertRows:
+class AlertRows(ABC):
     """The part of the app store that is about alerts. A `storage.AlertStore`."""
 
-    def _reading(self) -> AbstractContextManager[apsw.Connection]:
-        raise NotImplementedError
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[apsw.Connection]: ...
 
-    def _writing(self) -> AbstractContextManager[apsw.Connection]:
-        raise NotImplementedError
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[apsw.Connection]: ...
 
     def alert_rules(self) -> list[AlertRule]:
         """See `AlertStore.alert_rules`."""
