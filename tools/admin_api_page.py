@@ -35,7 +35,7 @@ curl -H "Authorization: Bearer $(cat ~/.local/share/trimtab/run/admin.token)" ht
 | role | may |
 |---|---|
 | `viewer` | look at everything but users and the audit log; change nothing |
-| `editor` | change keys, projects, providers, settings, views; no users, limits, budgets, providers' keys; no erasing |
+| `editor` | change the rest, but no users, limits, budgets, providers' keys, webhooks; erase nothing |
 | `admin` | everything |
 
 Whoever tries more is answered with 403 (`forbidden`), and the attempt stands in the audit log, as does every change.
@@ -60,6 +60,8 @@ TITLES = {
     "view": "Saved views",
     "user": "Users",
     "audit": "Audit log",
+    "alert": "Alerts",
+    "webhook": "Webhooks",
     "call": "Calls",
     "traffic": "Sums over calls",
     "model": "Models",

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from rigs.fake_alerts import FakeAlerts
 from trimtab.api import BudgetRow, BudgetUse, DemoFilled, LimitRow, Published, Restarted
 from trimtab.api.port import Erased, ProviderRow, ProviderTest, SettingRow
 from trimtab.limits import period_of
@@ -55,6 +56,7 @@ class FakeControl:
         self.people = FakePeople(self)
         self.objects = FakeObjects(self)
         self.machine = FakeMachine(self)
+        self.alerts = FakeAlerts(self)
 
     def note(self, actor: Actor, action: str, object: str, **detail: Any) -> None:
         """Append to the audit log."""

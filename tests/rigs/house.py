@@ -70,6 +70,8 @@ class House:
     drain_s: float = 5.0
     provider: str = ""
     """More lines of the provider's section."""
+    sections: str = ""
+    """More of the file."""
     options: tuple[str, ...] = ()
     """More words for `trimtab up`."""
     port: int = field(default_factory=free_port, init=False)
@@ -91,7 +93,9 @@ class House:
         self.home.mkdir(parents=True, exist_ok=True)
         config = self.home / "trimtab.toml"
         settings = {"workers": self.workers, "drain_s": self.drain_s, "upstream": self.upstream}
-        config.write_text(CONFIG.format(**settings, provider=self.provider, own=str(self.own).lower()))
+        config.write_text(
+            CONFIG.format(**settings, provider=self.provider, own=str(self.own).lower()) + self.sections
+        )
         self.starts += 1
         words = [Path(sys.executable).parent / "trimtab", "up", "--config", config, "--data", self.data]
         words += ["--port", self.port, "--console-port", self.console_port, *self.options]

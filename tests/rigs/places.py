@@ -54,6 +54,7 @@ def filled(path: str, control: FakeControl) -> str:
     there = {
         "/calls/{id}": calls[-1].id if calls else "",
         "/projects/{name}": "default",
+        "/alerts/{name}": next(iter(control.alerts.held), ""),
         "/users/{name}": "eve",
         "/providers/{name}": next(iter(control.objects._providers), ""),
         "/limits/{name}": next(iter(control.objects._limits), ""),

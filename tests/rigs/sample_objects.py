@@ -1,5 +1,6 @@
 """Keys, users, changed settings and an audit log, as an installation has them after some weeks."""
 
+from rigs import fake_alerts
 from rigs.fake_control import FakeControl, budget_row
 from trimtab.api import LimitRow, LimitUse
 from trimtab.types import Actor, AuditEntry, BudgetSpec, KeySpec, LimitSpec, SettingChange, User, new_id
@@ -22,6 +23,7 @@ HISTORY = (
 def furnish(control: FakeControl) -> None:
     """Put them there."""
     now_us = control.now_us
+    fake_alerts.fill(control.alerts, now_us)
     for at, (key_id, name, project, payload) in enumerate(KEYS):
         control.objects._keys[key_id] = KeySpec(
             id=key_id,

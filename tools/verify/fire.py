@@ -96,4 +96,33 @@ FIRE: Checks = {
             ),
         ),
     ),
+    "telemetry": Check(
+        "export, metrics, alerts",
+        tests=(
+            (
+                "the exporter's spans, metrics and events pass a real OTLP collector's parser, in both encodings",
+                ("tests/unit/telemetry/test_otlp.py", "tests/contract/test_sink_kit.py"),
+            ),
+            (
+                "every call is exported at least once over kill -9 of anything, a dead, slow and refusing collector",
+                (
+                    "tests/unit/telemetry/test_exporter.py",
+                    "tests/unit/telemetry/test_feed.py",
+                    "tests/e2e/test_telemetry.py",
+                ),
+            ),
+            (
+                "/metrics passes strict parsers, its dimensions are bounded, its sums are the calls'",
+                ("tests/unit/telemetry/test_figures.py",),
+            ),
+            (
+                "alerts fire and end without flapping; webhooks are signed, screened, tried again, and leak nothing",
+                (
+                    "tests/unit/telemetry/test_alerts.py",
+                    "tests/unit/telemetry/test_alert_desk.py",
+                    "tests/unit/console/test_alert_pages.py",
+                ),
+            ),
+        ),
+    ),
 }

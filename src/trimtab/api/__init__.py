@@ -7,6 +7,7 @@ Never opens a store, starts a process or reads a file: it asks the `Control` por
 Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
+from .alert_port import AlertRow, Alerts, WebhookRow, WebhookTest
 from .answers import (
     BudgetRow,
     BudgetUse,
@@ -28,6 +29,8 @@ from .table import Route
 
 __all__ = [
     "ROUTES",
+    "AlertRow",
+    "Alerts",
     "BudgetRow",
     "BudgetUse",
     "CallRow",
@@ -46,6 +49,8 @@ __all__ = [
     "Restarted",
     "Route",
     "SettingRow",
+    "WebhookRow",
+    "WebhookTest",
     "call_query",
     "call_row",
     "document",

@@ -23,6 +23,7 @@ from trimtab.types import (
     User,
 )
 
+from .alert_port import Alerts
 from .answers import (
     BudgetRow,
     DemoFilled,
@@ -393,4 +394,9 @@ class Control(Protocol):
     @property
     def machine(self) -> Machine:
         """The installation itself."""
+        ...
+
+    @property
+    def alerts(self) -> Alerts:
+        """Rules on how the installation is doing, and who is told."""
         ...

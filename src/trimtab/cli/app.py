@@ -21,6 +21,7 @@ _COMMANDS = {
     "budgets": "admin.budgets:app",
     "users": "admin.users:app",
     "settings": "admin.settings:app",
+    "alerts": "admin.alerts:app",
     "audit": "admin.audit:audit",
     "models": "models:app",
     "config": "config:app",
@@ -69,7 +70,7 @@ def reference_page() -> str:
         build_app(whole=True), generate_toc=False, no_root_title=True, heading_level=2
     )
     # Commands of a group have no parent to ask for the program's name, and take this process's instead.
-    page = re.sub(r"^(trimtab [a-z ]+) -m [\w.]+", r"\1", page, flags=re.MULTILINE)
+    page = re.sub(r"^(trimtab [a-z -]+?) -m [\w.]+", r"\1", page, flags=re.MULTILINE)
     return f"{_HEAD}\n{page.replace('```console', '```text').strip()}\n"
 
 

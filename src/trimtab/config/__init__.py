@@ -13,6 +13,7 @@ from .load import FILE_NAME, OWN, Config, find_file, load_config
 from .outbound import header_problems
 from .reference import Setting, Table, reference_page, tables
 from .schema import Console, Data, Document, Gateway, Own
+from .telemetry import SinkSpec, Telemetry
 
 __all__ = [
     "FILE_NAME",
@@ -24,7 +25,9 @@ __all__ = [
     "Gateway",
     "Own",
     "Setting",
+    "SinkSpec",
     "Table",
+    "Telemetry",
     "expand",
     "expectation",
     "find_file",

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from trimtab.types import (
+    AlertRule,
     BudgetSpec,
     ConfigError,
     Deadlines,
@@ -19,15 +20,18 @@ from trimtab.types import (
     RetryPolicy,
     RouteSpec,
     TargetSpec,
+    Webhook,
     WeightedRelease,
     usd_to_nusd,
 )
 
+from .alerts import resolve_alerts, webhook_problems
 from .check import nearest, problem_text, read_document
 from .expand import references
 from .outbound import header_problems, proxy_problems
 from .resilience import resilience_of, routing_of
 from .schema import Console, Data, DeadlineSection, Document, Gateway, Own, ProviderSection
+from .telemetry import Telemetry, resolve_telemetry, telemetry_problems
 
 FILE_NAME = "trimtab.toml"
 
@@ -61,14 +65,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitSpec, ...] = ()
     budgets: tuple[BudgetSpec, ...] = ()
     catalog_file: Path | None = None
+    telemetry: Telemetry = Telemetry()
+    alerts: tuple[AlertRule, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
+    """As declared; secrets as written."""
     declared: frozenset[str] = frozenset()
     """Settings that the file sets, as `section.name`: nothing else may change these."""
 
     def unset_variables(self, env: Mapping[str, str]) -> dict[str, list[str]]:
         """Return, by provider, the variables that its key, headers and proxy need and the environment lacks."""
         texts = {OWN: [self.own.api_key]}
+        for sink in self.telemetry.sinks:
+            given = sink.options
+            secrets = [*given.get("headers", {}).values(), given.get("proxy", "")]
+            texts[f"telemetry.{sink.name}"] = [text for text in secrets if isinstance(text, str)]
         for spec in self.providers:
             texts[spec.name] = [spec.api_key, *spec.headers.values(), spec.proxy]
+        texts |= {f"webhooks.{hook.name}": [hook.secret] for hook in self.webhooks}
         needed = {
             name: dict.fromkeys(v for text in found for v in references(text))
             for name, found in texts.items()
@@ -158,6 +171,12 @@ class _Resolver:
             self.problems.append("own.url: no URL; it starts with https:// or http://")
         if own.model_path:
             own = msgspec.structs.replace(own, model_path=str(self.path(own.model_path)))
+        self.problems += telemetry_problems(document.telemetry, self.env)
+        self.problems += webhook_problems(document.webhooks)
+        for table in ("alerts", "webhooks"):
+            for name in getattr(document, table):
+                self.name_is_good(table, name)
+        rules, webhooks = resolve_alerts(document.alerts, document.webhooks)
         if document.retry.backoff_max_s < document.retry.backoff_s:
             self.problems.append("retry.backoff_max_s is below retry.backoff_s; raise it, or lower the other")
         return Config(
@@ -175,6 +194,9 @@ class _Resolver:
             limits=self.limits(),
             budgets=self.budgets(),
             catalog_file=self.path(document.catalog.file) if document.catalog.file else None,
+            telemetry=resolve_telemetry(document.telemetry, self.path),
+            alerts=rules,
+            webhooks=webhooks,
             declared=declared,
         )
 

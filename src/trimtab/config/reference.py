@@ -34,6 +34,9 @@ _PLACEHOLDER = {
     "routes": "NAME",
     "limits": "NAME",
     "budgets": "NAME",
+    "sinks": "NAME",
+    "alerts": "NAME",
+    "webhooks": "NAME",
 }
 
 

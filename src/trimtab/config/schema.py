@@ -10,6 +10,9 @@ from msgspec import Meta, Struct
 
 from trimtab.types import BudgetPer, BudgetPeriod, LimitPer, PayloadPolicy
 
+from .alerts import AlertSection, WebhookSection
+from .telemetry import TelemetrySection
+
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Pause = Annotated[float, Meta(ge=0, le=86_400)]
@@ -443,7 +446,10 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     budgets: dict[str, BudgetSection] = {}
     outbound: Outbound = Outbound()
     catalog: CatalogSection = CatalogSection()
+    telemetry: TelemetrySection = TelemetrySection()
+    alerts: dict[str, AlertSection] = {}
+    webhooks: dict[str, WebhookSection] = {}
 
 
-SECRET_KEYS = frozenset({"api_key", "headers", "proxy"})
+SECRET_KEYS = frozenset({"api_key", "headers", "proxy", "secret"})
 """Settings whose values no message may show."""

@@ -26,7 +26,7 @@ class Gateway:
     """Serves the OpenAI-compatible API, and counts `requests`, `in_flight` and those `rejected` before a call."""
 
     def __init__(
-        self, core: Core, *, bound_to_loopback: bool, counters_folder: str = "", health_folder: str = ""
+        self, core: Core, *, bound_to_loopback: bool, counters_folder: str = "", published: str = ""
     ) -> None:
         """Make the callable.
 
@@ -34,10 +34,10 @@ class Gateway:
             core: makes the calls.
             bound_to_loopback: whether the server listens on loopback addresses only.
             counters_folder: the folder of all workers' counters, for `/metrics`.
-            health_folder: the folder of all workers' reports on targets, for the same.
+            published: the folder of what other processes add there.
         """
         calls = Calls(core, bound_to_loopback=bound_to_loopback)
-        pages = Pages(core, counters_folder, health_folder, bound_to_loopback=bound_to_loopback)
+        pages = Pages(core, (counters_folder, published), bound_to_loopback=bound_to_loopback)
         told = Told(core, bound_to_loopback=bound_to_loopback)
         self._core = core
         self._routes: dict[str, dict[str, Handler]] = {

@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from trimtab._version import __version__
 from trimtab.access import authorize
-from trimtab.ledger import metrics_text
-from trimtab.pipeline import Core, read_targets, targets_metrics
+from trimtab.ledger import OPENMETRICS, PLAIN, Family, metrics_text
+from trimtab.pipeline import Core, TargetFigure, read_targets, target_figures
 
 from .replies import Send, send_bytes, send_json
 
@@ -17,12 +18,10 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 class Pages:
     """Serves what is known here without asking a provider, and the list of models."""
 
-    def __init__(
-        self, core: Core, counters_folder: str, health_folder: str, *, bound_to_loopback: bool
-    ) -> None:
+    def __init__(self, core: Core, folders: tuple[str, str], *, bound_to_loopback: bool) -> None:
+        """Take the core, and where counters and other processes' figures stand."""
         self._core = core
-        self._folder = counters_folder
-        self._health = health_folder
+        self._folders = folders
         self._loopback = bound_to_loopback
 
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +43,21 @@ class Pages:
         await send_json(send, 200 if ready else 503, body)
 
     async def metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`GET /metrics`: counters and targets of all workers together, in Prometheus' text format."""
-        targets = read_targets(Path(self._health)) if self._health else self._core.seen()
-        body = (metrics_text(self._folder) + targets_metrics(targets)).encode()
-        await send_bytes(send, 200, body, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
+        """`GET /metrics`: figures of all processes together, as Prometheus or as OpenMetrics asks for them."""
+        accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
+        form = OPENMETRICS if b"application/openmetrics-text" in accepted else PLAIN
+        own = (
+            Family("trimtab_build_info", "gauge", "The version.", [("", {"version": __version__}, 1)]),
+            Family("trimtab_generation", "gauge", "The snapshot obeyed.", [("", {}, self._core.generation)]),
+        )
+        published = self._folders[1]
+        targets = read_targets(Path(published)) if published else self._core.seen()
+        families = (*own, *map(_family, target_figures(targets)))
+        body = metrics_text(*self._folders, form, families).encode()
+        await send_bytes(send, 200, body, [(b"content-type", form.content_type.encode())])
+
+
+def _family(figure: TargetFigure) -> Family:
+    suffix = "_total" if figure.kind == "counter" else ""
+    samples = [(suffix, {"target": target}, value) for target, value in figure.samples]
+    return Family(figure.name, figure.kind, figure.about, samples)

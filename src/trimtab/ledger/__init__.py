@@ -11,19 +11,23 @@ from .counters import COUNTER_NAMES, Counters, bucket_bound_ms, bucket_of, read_
 from .erasure import ErasureResult, erasure_result, request_erasure
 from .frames import FORMAT as LOG_FORMAT
 from .log import SEGMENT_BYTES, Durability, LogWriter
-from .metrics import metrics_text
+from .metrics import OPENMETRICS, PLAIN, Family, Format, histogram, metrics_text, publish_families, render
 from .payload import Keep, Mask, payload_policies
-from .progress import Pause, Progress
+from .progress import Pause, Progress, Stored
 from .recorder import Limits, Recorder
 from .segment import left_by_the_dead
 
 __all__ = [
     "COUNTER_NAMES",
     "LOG_FORMAT",
+    "OPENMETRICS",
+    "PLAIN",
     "SEGMENT_BYTES",
     "Counters",
     "Durability",
     "ErasureResult",
+    "Family",
+    "Format",
     "Keep",
     "Limits",
     "LogWriter",
@@ -31,12 +35,16 @@ __all__ = [
     "Pause",
     "Progress",
     "Recorder",
+    "Stored",
     "bucket_bound_ms",
     "bucket_of",
     "erasure_result",
+    "histogram",
     "left_by_the_dead",
     "metrics_text",
     "payload_policies",
+    "publish_families",
     "read_all",
+    "render",
     "request_erasure",
 ]

@@ -1,6 +1,29 @@
-"""What a recorder reports after each step, and how long it rests before the next."""
+"""What a recorder reports of what it stored and after each step, and how long it rests before the next."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
+
+from trimtab.types import Call, SpanEnded
+
+Stored = Callable[[Sequence[Call] | Sequence[SpanEnded], int], None]
+"""Told of every batch that the store has now, before the log loses it, and how many of its rows were new."""
+
+_Told = TypeVar("_Told", Call, SpanEnded)
+
+
+def told(insert: Callable[[Sequence[_Told]], int], stored: Stored | None) -> Callable[[Sequence[_Told]], int]:
+    """Return a way to insert that tells `stored` of each batch afterwards."""
+    if stored is None:
+        return insert
+
+    def insert_and_tell(rows: Sequence[_Told]) -> int:
+        new = insert(rows)
+        stored(rows, new)
+        return new
+
+    return insert_and_tell
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from .erasure import Eraser
 from .frames import Blank, Framed
 from .join import OpenCalls, finished, unfinished, without_opening
 from .keeping import Keeper
-from .progress import Pause, Progress
+from .progress import Pause, Progress, Stored, told
 from .reader import LogReader, SegmentReader
 from .unplaced import Unplaced
 
@@ -55,6 +55,7 @@ class Recorder:
         clock: Clock | None = None,
         limits: Limits | None = None,
         policy: Callable[[], Policy] | None = None,
+        stored: Stored | None = None,
     ) -> None:
         """Take the folder's recorder lock.
 
@@ -64,6 +65,7 @@ class Recorder:
             clock: tells times and days.
             limits: how much to take on at once.
             policy: says how long calls are kept, at each step anew; without it, for good.
+            stored: told of what is stored; a row that is read again after a crash is told again.
 
         Raises:
             FolderBusy: another recorder has it.
@@ -72,6 +74,7 @@ class Recorder:
         self._store = store
         self._clock = clock or SystemClock()
         self._limits = limits or Limits()
+        self._stored = stored
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_fd = _take_lock(folder / LOCK_NAME)
         self._keeper = Keeper(store, policy, self._clock) if policy is not None else None
@@ -302,8 +305,9 @@ class Recorder:
     def _store_ready(self) -> int:
         """Store what is joined; return how many calls were new. On an error, what is left is kept."""
         stored = [*self._calls, *self._orphans] if len(self._unplaced) else ()
-        new = self._store_rows(self._calls, self._store.insert)
-        orphans = self._store_rows(self._orphans, self._store.insert)
+        insert = told(self._store.insert, self._stored)
+        new = self._store_rows(self._calls, insert)
+        orphans = self._store_rows(self._orphans, insert)
         self._count("opening_lost", orphans)
         self._feedback += self._unplaced.placed(stored)
         self._count("feedback", self._store_rows(self._feedback, self._store.insert_feedback))
@@ -318,7 +322,7 @@ class Recorder:
     def _store_spans(self) -> int:
         """Store spans where the store takes any; return how many were new."""
         if isinstance(self._store, SpanStore):
-            return self._store_rows(self._spans, self._store.insert_spans)
+            return self._store_rows(self._spans, told(self._store.insert_spans, self._stored))
         self._spans_left_out += len(self._spans)
         self._spans.clear()
         return 0

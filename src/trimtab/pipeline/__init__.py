@@ -10,7 +10,7 @@ Entry: `Core.call(Ask(...))`.
 from .ask import Ask
 from .call import LiveCall
 from .core import Core, Shared, feedback_record
-from .health import Board, read_targets, targets_metrics
+from .health import Board, TargetFigure, read_targets, target_figures
 from .ports import Counts, Keep, Log, ReplyCache
 from .stages import StreamStage
 from .state import State
@@ -27,7 +27,8 @@ __all__ = [
     "Shared",
     "State",
     "StreamStage",
+    "TargetFigure",
     "feedback_record",
     "read_targets",
-    "targets_metrics",
+    "target_figures",
 ]

@@ -98,13 +98,7 @@ class LiveCall:
         core, ask, policy = self._core, self.ask, self.state.policy
         sweeper = core.sweeper()
         loop = sweeper.loop
-        self.parsed = parsed = parse(ask, core.params_hash)
-        self.call_id = core.ids.next()
-        sticky = parsed.user or ask.session or self.call_id
-        self.plan = plan = self.state.resolve(parsed.model, sticky)
-        if plan.defaults:
-            for name, value in plan.defaults.items():
-                parsed.fields.setdefault(name, value)
+        parsed, plan = self._resolved()
         if self.state.gate is not None:
             self.grant = await self.state.gate.admit(core, ask, parsed, plan)
         at = core.clock.monotonic()
@@ -240,6 +234,18 @@ class LiveCall:
         self.body = kept.body
         self._core.counts.add_named("cache_hits")
         return self._close()
+
+    def _resolved(self) -> tuple[Parsed, Plan]:
+        """Read the request, and find out what it asks for."""
+        core, ask = self._core, self.ask
+        self.parsed = parsed = parse(ask, core.params_hash)
+        self.call_id = core.ids.next()
+        sticky = parsed.user or ask.session or self.call_id
+        self.plan = plan = self.state.resolve(parsed.model, sticky)
+        if plan.defaults:
+            for name, value in plan.defaults.items():
+                parsed.fields.setdefault(name, value)
+        return parsed, plan
 
     # --- records --------------------------------------------------------------------------------------------
 

@@ -83,6 +83,11 @@ class Layout:
         """Folder of the state of limits and budgets, and of their events."""
         return self.root / "limits"
 
+    @property
+    def feed(self) -> Path:
+        """Ids of what the exporter is to send; there where something is exported."""
+        return self.root / "feed"
+
     def make(self) -> None:
         """Create the folders, closed to other users.
 

@@ -14,6 +14,7 @@ from trimtab.sdk import ApiError, CallTimedOut, GatewayLost, HttpReply, HttpRequ
 from trimtab.types import FolderBusy, Snapshot, SystemClock
 
 from .folder import FolderLock, Layout
+from .local import feeding
 
 if TYPE_CHECKING:
     from trimtab.gateway import Gateway
@@ -196,7 +197,7 @@ def _store(layout: Layout) -> None:
             return
         store = open_call_store(layout.calls)
         try:
-            with Recorder(layout.log, store) as recorder:
+            with feeding(layout) as stored, Recorder(layout.log, store, stored=stored) as recorder:
                 recorder.drain(_RECORD_S)
         finally:
             store.close()

@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trimtab.storage import AppStore, CallStore, Erasure
 from trimtab.types import StorageError
 
 from .folder import FolderLock, Layout
 from .runfile import find_running
+
+if TYPE_CHECKING:
+    from trimtab.ledger import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +112,30 @@ def open_stores(layout: Layout) -> Iterator[Local]:
         calls = open_call_store(layout.calls)
         try:
             # After a crash the log may hold calls that no recorder has stored yet.
-            with Recorder(layout.log, calls) as recorder:
+            with feeding(layout) as stored, Recorder(layout.log, calls, stored=stored) as recorder:
                 recorder.drain()
             yield Local(app, calls)
         finally:
             calls.close()
     finally:
         app.close()
+
+
+@contextmanager
+def feeding(layout: Layout) -> "Iterator[Stored | None]":
+    """Yield what a `Recorder` of this process tells of what it stores; None where nothing was ever exported.
+
+    Raises:
+        OSError: the feed cannot be written.
+    """
+    if not layout.feed.is_dir():
+        yield None
+        return
+    from trimtab.config import Telemetry
+    from trimtab.telemetry import FeedWriter
+
+    feed = FeedWriter(layout.feed, most=Telemetry().backlog)
+    try:
+        yield feed.add
+    finally:
+        feed.close()

@@ -6,9 +6,9 @@ from typing import Literal
 
 import msgspec
 
-from trimtab.config import Console, Data, Gateway, Own
+from trimtab.config import Console, Data, Gateway, Own, Telemetry
 
-ChildKind = Literal["recorder", "control", "worker", "model"]
+ChildKind = Literal["recorder", "control", "worker", "model", "exporter"]
 
 EXIT_OK = 0
 EXIT_USAGE = 2
@@ -55,6 +55,7 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
     console: Console
     data: Data
     own: Own
+    telemetry: Telemetry = Telemetry()
     restarts: int = 0
     """How often this child was started again; above 0, others live and serve what was published."""
     listener: int = -1
@@ -66,6 +67,11 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """Name among its siblings: `worker-1`, `worker-1b` (which takes turns with it), `recorder`, ..."""
         return f"worker-{self.index}{'b' * self.shift}" if self.kind == "worker" else self.kind
+
+    @property
+    def vital(self) -> bool:
+        """Whether nothing is up without it; what is not vital may fail, and is tried again with patience."""
+        return self.kind not in ("model", "exporter")
 
     @property
     def title(self) -> str:

@@ -131,6 +131,8 @@ def _run(options: UpOptions, config: Config, layout: Layout, lock: FolderLock) -
         platform.raise_open_files()
         children = [child("recorder"), child("control", 0, console)]
         children += [child("worker", i, listener) for i, listener in enumerate(workers, 1)]
+        if config.telemetry.sinks:
+            children.append(child("exporter"))
         wants_model = model_wish(config, layout)
         if wants_model is not None:
             children.append(child("model"))
@@ -191,6 +193,7 @@ def child_options(config: Config, kind: ChildKind, index: int, listener: int) ->
         console=config.console,
         data=config.data,
         own=config.own,
+        telemetry=config.telemetry,
         listener=listener,
     )
 

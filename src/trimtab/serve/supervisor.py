@@ -130,7 +130,7 @@ class Supervisor:
         return taken
 
     def _all_ready(self) -> bool:
-        return all(child.ready for child in self._children if child.options.kind != "model")
+        return all(child.ready for child in self._children if child.options.vital)
 
     def _start_due(self) -> bool:
         started = False
@@ -184,11 +184,11 @@ class Supervisor:
         how = f"{child.name} (pid {pid}) ended: {exit_text(status)}"
         if self._rolling.died(child, how):
             return
-        if status == EXIT_NO_RESTART and child.options.kind == "model":
+        if status == EXIT_NO_RESTART and not child.options.vital:
             # What it said stands in the log; everything else works without it.
-            log.info("the own model is tried again in %g s", child.plan_restart(patient=True))
+            log.info("%s is tried again in %g s", child.name, child.plan_restart(patient=True))
             return
-        if not self._announced and not was_ready:
+        if not self._announced and not was_ready and child.options.vital:
             if status == EXIT_NO_RESTART:
                 self._exit = EXIT_USAGE
                 return
@@ -231,7 +231,7 @@ class Supervisor:
             log.error("the list of processes cannot be written: %s", error.strerror)
 
     def _end(self, wake: socket.socket) -> None:
-        """End workers first, so that no call is cut; the recorder last, so that it empties the log."""
+        """End workers first, so that no call is cut; then the recorder, which empties the log, and who reads it."""
         drain_s = max((c.options.gateway.drain_s for c in self._children), default=0.0)
         if self._exit == EXIT_OK:
             log.info("stopping: open calls may take up to %g s; a second signal ends everything", drain_s)
@@ -241,6 +241,7 @@ class Supervisor:
             (("worker",), drain_s + _END_S),
             (("control", "model"), _END_S),
             (("recorder",), _EMPTY_LOG_S),
+            (("exporter",), _END_S),
         )
         for kinds, limit_s in stages:
             group = [c for c in self._children if c.options.kind in kinds]

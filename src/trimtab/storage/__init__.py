@@ -8,6 +8,7 @@ Entry: the ports `CallStore`, `AppStore`, `SnapshotStore`; backends are picked b
 
 from typing import TYPE_CHECKING
 
+from .alert_port import AlertStore
 from .app_port import AppStore, Move
 from .atomic import write_atomically
 from .ports import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LINE_FORMAT",
+    "AlertStore",
     "AppStore",
     "CallQuery",
     "CallStore",

@@ -20,6 +20,8 @@ from trimtab.types import (
     User,
 )
 
+from .alert_port import AlertStore
+
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of a route's history: which releases a channel pointed at, since when, by whom, why."""
@@ -35,7 +37,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class AppStore(Protocol):
+class AppStore(AlertStore, Protocol):
     """What is configured at run time. One process writes: control, or a command holding the data folder."""
 
     def together(self) -> AbstractContextManager[None]:

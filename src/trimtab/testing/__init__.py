@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .reply import Ask, Choice, Scripted, ToolCall, split_tokens
     from .script import Script
     from .server import FakeServer, Seen
+    from .sinks import check_sink
     from .stores import check_app_store, check_call_store, check_snapshot_store
     from .wire.plan import Pace, Scale
 
@@ -44,6 +45,7 @@ __all__ = [
     "check_call_store",
     "check_limiter",
     "check_provider",
+    "check_sink",
     "check_snapshot_store",
     "echo",
     "split_tokens",
@@ -68,6 +70,7 @@ _HOMES = {
     "check_call_store": "stores",
     "check_limiter": "limiters",
     "check_provider": "providers",
+    "check_sink": "sinks",
     "check_snapshot_store": "stores",
     "echo": "default",
     "split_tokens": "reply",

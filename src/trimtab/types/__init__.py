@@ -6,6 +6,15 @@ Never holds behaviour that could differ between two installations.
 Entry: the classes themselves.
 """
 
+from .alerts import (
+    AlertEvent,
+    AlertKind,
+    AlertRule,
+    AlertState,
+    Delivery,
+    Webhook,
+    WebhookFormat,
+)
 from .call import (
     Attempt,
     Call,
@@ -120,6 +129,10 @@ __all__ = [
     "SNAPSHOT_FORMAT",
     "Actor",
     "AddressRefused",
+    "AlertEvent",
+    "AlertKind",
+    "AlertRule",
+    "AlertState",
     "AmbiguousModel",
     "Attempt",
     "AuditEntry",
@@ -144,6 +157,7 @@ __all__ = [
     "ContentDelta",
     "Deadlines",
     "Degraded",
+    "Delivery",
     "Done",
     "EmptyReply",
     "Epoch",
@@ -221,6 +235,8 @@ __all__ = [
     "Usage",
     "UsageReport",
     "User",
+    "Webhook",
+    "WebhookFormat",
     "WeightedRelease",
     "WrongMediaType",
     "all_errors",

@@ -30,6 +30,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "sign_in": {"name": "none", "password": "x"},
     "give_feedback": {"score": 1.0},
     "erase_calls": {"user": "u"},
+    "put_rule": {"kind": "no_traffic"},
+    "put_webhook": {"url": "https://localhost/", "format": "slack"},
     "post_backup": {"target": "/nowhere/at/all"},
 }
 NAMES = {
@@ -67,6 +69,7 @@ def state(rig: ControlRig) -> list[object]:
         return [
             app.keys(), app.projects(), app.providers(), app.settings(), app.setting_changes(), app.users(),
             app.views(), app.routes(), app.limits(), app.budgets(),
+            app.alert_rules(), app.webhooks(), app.alert_events(),
         ]  # fmt: skip
 
     held = rig.run(rig.stores.app(read))
@@ -106,6 +109,8 @@ def test_what_changes_takes_an_editor_and_users_secrets_and_erasure_an_admin() -
         "DELETE /api/v1/projects/{name}",
         "POST /api/v1/backup",
         "POST /api/v1/restart",
+        "PUT /api/v1/webhooks/{name}",
+        "DELETE /api/v1/webhooks/{name}",
         "POST /api/v1/demo",
     }
     assert {route.name for route in ROUTES if route.role is None} == {"GET /healthz", "POST /api/v1/login"}
@@ -153,6 +158,7 @@ def test_every_role_can_do_what_it_is_for(rig: ControlRig, role: str) -> None:
         "revoke_key",
         "remove_view",
         "post_backup",
+        "test_webhook",
     }  # fmt: skip - no such id here
 
 

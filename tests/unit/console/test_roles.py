@@ -9,7 +9,14 @@ from rigs.browse import signed_in
 from trimtab.console.pages import ROUTES
 from trimtab.types import ROLES
 
-PLACES = {"/keys/": "key_0198c0ffee01", "/projects/": "default", "/users/": "eve", "/providers/": "anthropic"}
+PLACES = {
+    "/alerts/": "errors",
+    "/webhooks/": "ops",
+    "/keys/": "key_0198c0ffee01",
+    "/projects/": "default",
+    "/users/": "eve",
+    "/providers/": "anthropic",
+}
 GUARDED = [route for route in ROUTES if route.role not in ("anyone", "viewer")]
 SHARED = {"/preferences", "/sign-out"}
 """Forms of the shell, which everybody has."""

@@ -1,6 +1,7 @@
 """One file for each noun of the API; `ROUTES` is all of them."""
 
 from . import (
+    alerts,
     budgets,
     calls,
     keys,
@@ -35,6 +36,7 @@ ROUTES = (
     *traffic.ROUTES,
     *models.ROUTES,
     *snapshot.ROUTES,
+    *alerts.ROUTES,
     *upkeep.ROUTES,
 )
 """Every route of the API but the document that describes them."""

@@ -24,7 +24,15 @@ ROUTES: tuple[Route, ...] = (
 """Every page and action of the console."""
 
 _MENU: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("nav.watch", (("nav.home", "/"), ("nav.calls", "/calls"), ("nav.sessions", "/sessions"))),
+    (
+        "nav.watch",
+        (
+            ("nav.home", "/"),
+            ("nav.calls", "/calls"),
+            ("nav.sessions", "/sessions"),
+            ("nav.alerts", "/alerts"),
+        ),
+    ),
     (
         "nav.configure",
         (

@@ -9,7 +9,7 @@ Entry: `choose`, `Target`.
 from .board import Board
 from .budget import Budget
 from .model import ModelPlan
-from .report import publish, read_targets, targets_metrics
+from .report import TargetFigure, publish, read_targets, target_figures
 from .target import NOBODY, Health, Target, choose, soonest
 
 __all__ = [
@@ -19,9 +19,10 @@ __all__ = [
     "Health",
     "ModelPlan",
     "Target",
+    "TargetFigure",
     "choose",
     "publish",
     "read_targets",
     "soonest",
-    "targets_metrics",
+    "target_figures",
 ]

@@ -4,8 +4,9 @@ Off the hot path: a call touches counters in memory only. Readers add the worker
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -84,28 +85,39 @@ def _together(seen: list[TargetHealth]) -> TargetHealth:
 
 
 _STATES = {"closed": 0, "half_open": 1, "open": 2}
-_GAUGES = (
-    ("breaker_state", "gauge", lambda t: _STATES[t.breaker]),
-    ("calls_total", "counter", lambda t: t.calls),
-    ("failures_total", "counter", lambda t: t.failed),
-    ("bad_share", "gauge", lambda t: t.bad_share),
-    ("in_flight", "gauge", lambda t: t.in_flight),
-    ("latency_p50_seconds", "gauge", lambda t: t.p50_ms / 1000),
-    ("latency_p95_seconds", "gauge", lambda t: t.p95_ms / 1000),
-    ("latency_ewma_seconds", "gauge", lambda t: t.ewma_ms / 1000),
-    ("breaker_opened_total", "counter", lambda t: t.opened),
+_GAUGES: tuple[tuple[str, Literal["counter", "gauge"], str, Callable[[TargetHealth], float]], ...] = (
+    ("breaker_state", "gauge", "0 closed, 1 half-open, 2 open.", lambda t: _STATES[t.breaker]),
+    ("calls", "counter", "Attempts.", lambda t: t.calls),
+    ("failures", "counter", "Attempts that failed.", lambda t: t.failed),
+    ("bad_share", "gauge", "Share of the last attempts that failed or were slow.", lambda t: t.bad_share),
+    ("in_flight", "gauge", "Attempts under way.", lambda t: t.in_flight),
+    ("latency_p50_seconds", "gauge", "Median of the last attempts.", lambda t: t.p50_ms / 1000),
+    ("latency_p95_seconds", "gauge", "95th percentile of the last attempts.", lambda t: t.p95_ms / 1000),
+    (
+        "latency_ewma_seconds",
+        "gauge",
+        "Peak-weighted mean, by which calls are balanced.",
+        lambda t: t.ewma_ms / 1000,
+    ),
+    ("breaker_opened", "counter", "How often the breaker has opened.", lambda t: t.opened),
 )
 
 
-def targets_metrics(targets: Iterable[TargetHealth]) -> str:
-    """Return targets' health in Prometheus' text format 0.0.4; `breaker_state` is 0 closed, 1 half-open, 2 open."""
+class TargetFigure(NamedTuple):
+    """One measure of all targets."""
+
+    name: str
+    """Without the `_total` of a counter."""
+    kind: Literal["counter", "gauge"]
+    about: str
+    samples: list[tuple[str, float]]
+    """(target, value)."""
+
+
+def target_figures(targets: Iterable[TargetHealth]) -> list[TargetFigure]:
+    """Return targets' health measure by measure, as metrics have it; nothing where there are none."""
     rows = list(targets)
-    lines: list[str] = []
-    for name, kind, value in _GAUGES if rows else ():
-        lines.append(f"# TYPE trimtab_target_{name} {kind}")
-        lines += [f'trimtab_target_{name}{{target="{_label(row.target)}"}} {value(row):g}' for row in rows]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _label(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return [
+        TargetFigure(f"trimtab_target_{name}", kind, about, [(row.target, value(row)) for row in rows])
+        for name, kind, about, value in (_GAUGES if rows else ())
+    ]

@@ -35,6 +35,8 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_reply_bytes: int = 64 * 1024 * 1024
     reach: Reach = "any"
     """Which addresses the base URL may lead to, at every connection."""
+    content_type: str = "application/json"
+    """Of the bodies that are sent."""
 
 
 class Client:
@@ -84,7 +86,8 @@ class Client:
         head = self._heads.get((method, path))
         if head is None:
             line = f"{method} {self.origin.path}{path} HTTP/1.1\r\n".encode()
-            head = line + self._common + b"Content-Type: application/json\r\nContent-Length: "
+            kind = self.options.content_type.encode("latin-1")
+            head = b"%b%bContent-Type: %b\r\nContent-Length: " % (line, self._common, kind)
             self._heads[method, path] = head
         connect_s = self.options.connect_s if connect_s is None else connect_s
         return Exchange(self, b"".join((head, b"%d" % len(body), extra, b"\r\n\r\n", body)), connect_s)

@@ -29,6 +29,10 @@ def run(options: ChildOptions, line: LifeLine) -> int:
         from .recorder import run_recorder
 
         return run_recorder(options, line)
+    if options.kind == "exporter":
+        from .exporter import run_exporter
+
+        return run_exporter(options, line)
     from .model import run_model_child
 
     return run_model_child(options, line)

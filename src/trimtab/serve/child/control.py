@@ -46,6 +46,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
         async with asyncio.TaskGroup() as tasks:
             reloads = asyncio.Event()
             loop.add_signal_handler(signal.SIGHUP, reloads.set)
+            watching = tasks.create_task(control.alerts.run())
             reloading = tasks.create_task(control.machine.reload_on(reloads))
             keeping = tasks.create_task(control.keep_accounts())
             write_admin(layout.run, url_of(options.console.host, options.console.port))
@@ -60,4 +61,5 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
                 log.warning("admin requests still open after %g s are cut", _END_S)
             reloading.cancel()
             keeping.cancel()
+            watching.cancel()
     return EXIT_OK

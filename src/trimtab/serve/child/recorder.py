@@ -40,9 +40,13 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
     from trimtab.storage.files import open_snapshot_store
     from trimtab.storage.sqlite import open_call_store
 
+    from .noted import Noted
+
     stop = stop_on_sigterm()
     layout = Layout(Path(options.data_dir))
     store = open_call_store(layout.calls)
+    telemetry = options.telemetry
+    noted = Noted.open(layout, store, backlog=telemetry.backlog if telemetry.sinks else None)
     said = ""
     unplaced = 0
 
@@ -58,6 +62,7 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
         elif said and not progress.error:
             log.info("calls are stored again")
         said = progress.error
+        noted.look(progress)
         if progress.dropped_files or progress.expired:
             log.info(
                 "too old or too much to keep: %d day files and %d calls removed",
@@ -67,7 +72,7 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
 
     try:
         policy = Published(open_snapshot_store(layout.snapshot))
-        with Recorder(layout.log, store, policy=policy) as recorder:
+        with Recorder(layout.log, store, policy=policy, stored=noted) as recorder:
             report(recorder.step())
             line.ready()
             pause = Pause()
@@ -78,4 +83,5 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
             report(recorder.drain(_EMPTY_S))
     finally:
         store.close()
+        noted.close()
     return EXIT_OK

@@ -86,7 +86,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             core,
             bound_to_loopback=is_loopback(options.gateway.host),
             counters_folder=str(layout.counters),
-            health_folder=str(layout.run),
+            published=str(layout.run),
         )
         async with asyncio.TaskGroup() as tasks:
             watching = [

@@ -8,6 +8,7 @@ from trimtab.serve.folder import Layout
 from trimtab.serve.options import ChildOptions
 from trimtab.types import Clock
 
+from .alerts import AlertDesk, KeptBudgets, SeenBreakers
 from .compose import with_store
 from .machine import Machine
 from .objects import Objects
@@ -36,6 +37,9 @@ class ControlRoom:
         self.people = People(self._room, token)
         self.objects = Objects(self._room)
         self.machine = Machine(self._room)
+        self.alerts = AlertDesk(
+            self._room, KeptBudgets(self.objects.budgets), SeenBreakers(self.machine.targets)
+        )
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> "ControlRoom":

@@ -63,6 +63,8 @@ class Room:
         """What file and environment declare."""
         self.fixed: frozenset[str] = frozenset()
         """Settings that the file sets."""
+        self.config: Config | None = None
+        """What the file says, as it was read last; None before."""
         self._options = options
         self._first: Config | None = None
         """What the file said when this process started."""
@@ -102,7 +104,7 @@ class Room:
         # With these settings the own model's process was started; options of the command line are in them.
         base = await asyncio.to_thread(declared, msgspec.structs.replace(config, own=options.own))
         await check_snapshot(base, self.layout.run)
-        self.base, self.fixed = base, config.declared
+        self.base, self.fixed, self.config = base, config.declared, config
         return tuple(
             f"[{name}] has changed; that takes effect {_NEEDS_RESTART[name]}"
             for name in _NEEDS_RESTART

@@ -19,6 +19,7 @@ from trimtab.types import (
     new_id,
 )
 
+from .alerts import check_alerts, check_alerts_kept
 from .people import check_people, check_people_kept
 from .refusal import refuses
 
@@ -51,6 +52,7 @@ def check_app_store(make: Callable[[], AppStore]) -> None:
     _check_providers(store)
     _check_rules(store)
     check_people(store)
+    check_alerts(store)
     generations = [store.next_generation() for _ in range(3)]
     routes, keys = store.routes(), store.keys()
     store.close()
@@ -67,6 +69,7 @@ def check_app_store(make: Callable[[], AppStore]) -> None:
     assert store.moves("default", "support") == moves, "a route's history must be kept"
     assert (store.routes(), store.keys()) == (routes, keys), "routes and keys must be kept"
     check_people_kept(store)
+    check_alerts_kept(store)
     assert store.settings() == {"theme": "light", "zoom": "3"}, "settings must be kept"
     assert len(store.setting_changes()) == 4, "the settings' history must be kept"
     _check_removed_project(store, second=store.put_release(Release(model="own/small")))

@@ -1,6 +1,6 @@
 """What workers tell of their targets: added up over workers, and as metrics."""
 
-from trimtab.pipeline.health import publish, read_targets, targets_metrics
+from trimtab.pipeline.health import publish, read_targets, target_figures
 from trimtab.types import TargetHealth
 
 
@@ -41,9 +41,9 @@ def test_what_is_no_report_is_passed_over(tmp_path):
     assert read_targets(tmp_path / "none") == []
 
 
-def test_metrics_are_prometheus_text_whatever_a_target_is_called():
-    text = targets_metrics([seen(target='p/"a\\b\nc', breaker="half_open", calls=2)])
-    assert 'trimtab_target_breaker_state{target="p/\\"a\\\\b\\nc"} 1\n' in text
-    assert "# TYPE trimtab_target_calls_total counter\n" in text
-    assert all(line.startswith(("# TYPE ", "trimtab_target_")) for line in text.splitlines())
-    assert targets_metrics([]) == ""
+def test_figures_are_measure_by_measure():
+    figures = {one.name: one for one in target_figures([seen(target="p/m", breaker="half_open", calls=2)])}
+    assert figures["trimtab_target_breaker_state"].samples == [("p/m", 1)]
+    assert figures["trimtab_target_calls"].kind == "counter"
+    assert figures["trimtab_target_calls"].samples == [("p/m", 2)]
+    assert target_figures([]) == []

@@ -10,6 +10,8 @@ import apsw
 from trimtab.storage.sqlite.connection import check_format, create_file, storage_errors, transaction
 from trimtab.types import Clock, StorageError
 
+from .alerts import add_alerts
+
 
 class Migration(NamedTuple):
     """One step from a schema version to the next; the version is its place in the list, counted from 1."""
@@ -178,5 +180,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("create tables", create_tables),
     Migration("add people, views and providers", add_people),
     Migration("add limits and budgets", add_rules),
+    Migration("add alerts", add_alerts),
 )
 """All steps so far. A released one is never changed: what it made stands in users' files."""

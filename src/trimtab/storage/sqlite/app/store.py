@@ -34,10 +34,11 @@ from trimtab.types import (
 )
 
 from . import objects, people, routes
+from .alerts import AlertRows
 from .migrations import MIGRATIONS, migrate
 
 
-class SqliteAppStore:
+class SqliteAppStore(AlertRows):
     """What is configured, in `app.db`. A `storage.AppStore`; safe to share between threads."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
