@@ -21,8 +21,16 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from trimtab.storage import CallStore, Erasure, write_atomically
-from trimtab.types import Closed, FeedbackGiven, Opened, Record, SpanEnded, new_id
+from trimtab.storage import CallStore, Erasure, SpanStore, write_atomically
+from trimtab.types import (
+    Closed,
+    FeedbackGiven,
+    Opened,
+    Record,
+    SpanEnded,
+    new_id,
+    parse_trace_parent,
+)
 from trimtab.types.errors import StorageError
 
 from .frames import Blank, Framed, RecordKind
@@ -265,16 +273,23 @@ class _Meant:
         self._request = request
         self._calls: dict[str, bool] = {}
         """By id: whether the call is meant, as far as it is known."""
-        self._traces: set[str] = set()
+        self._traces = self._stored_traces()
         self._responses: dict[str, str] = {}
+
+    def _stored_traces(self) -> set[str]:
+        """Return the traces of calls whose openings may have left the log."""
+        if self._request.whole_project or not isinstance(self._store, SpanStore):
+            return set()
+        return self._store.traces_of(self._request.what)
 
     def at_once(self, record: Record) -> bool:
         """Tell whether a record is meant for what itself says; remember what says more of others."""
         what = self._request.what
         if isinstance(record, Opened):
             meant = self._calls[record.id] = _is_meant(record, self._request)
-            if meant and record.trace_parent:
-                self._traces.add(_trace_of(record.trace_parent))
+            parsed = parse_trace_parent(record.trace_parent) if meant else None
+            if parsed is not None:
+                self._traces.add(parsed[0])
             return meant
         if isinstance(record, Closed):
             if record.provider_response_id:
@@ -301,11 +316,6 @@ class _Meant:
             call = self._store.get(call_id)
             self._calls[call_id] = call is not None and _is_meant(call.opened, self._request)
         return self._calls[call_id]
-
-
-def _trace_of(trace_parent: str) -> str:
-    """Return the trace id of a `traceparent` header; whatever else it holds is of no use here."""
-    return trace_parent[3:35]
 
 
 def _is_meant(opened: Opened, request: ErasureRequest) -> bool:

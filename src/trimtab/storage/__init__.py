@@ -3,14 +3,15 @@
 Owns the files of the data folder except the append log: `app.db`, the day files of calls, the snapshot.
 Promises: one writer a file; idempotent inserts; migrations with a backup first; a newer format is refused.
 Never decides what to keep: policy comes from the caller. Backends do not know each other.
-Entry: the ports `CallStore`, `AppStore`, `SnapshotStore`; backends are picked by `serve` alone.
+Entry: the ports `CallStore`, `SpanStore`, `AppStore`, `SnapshotStore`; backends are picked by `serve` alone.
 """
 
 from typing import TYPE_CHECKING
 
 from .app_port import AppStore, Move
 from .atomic import write_atomically
-from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, SnapshotStore, SpanStore
+from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, SnapshotStore
+from .span_port import SpanStore, Trace, TraceRow, TraceStore
 
 if TYPE_CHECKING:
     from .lines import LINE_FORMAT, call_line, read_call_line
@@ -27,6 +28,9 @@ __all__ = [
     "SessionRow",
     "SnapshotStore",
     "SpanStore",
+    "Trace",
+    "TraceRow",
+    "TraceStore",
     "call_line",
     "read_call_line",
     "write_atomically",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .reply import Ask, Choice, Scripted, ToolCall, split_tokens
     from .script import Script
     from .server import FakeServer, Seen
-    from .stores import check_app_store, check_call_store, check_snapshot_store
+    from .stores import check_app_store, check_call_store, check_snapshot_store, check_span_store
     from .wire.plan import Pace, Scale
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "check_call_store",
     "check_provider",
     "check_snapshot_store",
+    "check_span_store",
     "echo",
     "split_tokens",
 ]
@@ -66,6 +67,7 @@ _HOMES = {
     "check_call_store": "stores",
     "check_provider": "providers",
     "check_snapshot_store": "stores",
+    "check_span_store": "stores",
     "echo": "default",
     "split_tokens": "reply",
 }
