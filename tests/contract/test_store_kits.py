@@ -187,6 +187,8 @@ SPAN_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
     "erases no spans": {"erase": erase_calls_alone},
     "erases no project's spans": {"erase_project": erase_calls_alone},
     "expires no spans": {"expire": erase_calls_alone},
+    "erases no traces": {"erase_traces": lambda _inner, traces: len(traces)},
+    "takes late spans": {"erase_traces": lambda inner, traces: inner(dict.fromkeys(traces, 0))},
     "knows no traces": {"traces_of": lambda _inner, _what: set()},
     "drops nothing": {"drop_before": lambda _inner, day: [day]},
     "goes on when closed": {"close": lambda _inner: None},

@@ -161,7 +161,11 @@ class Eraser:
         except (msgspec.DecodeError, ValueError) as error:
             self._finish(path, ErasureResult(error=f"the request cannot be read: {error}"))
             return set()
-        frames, unreadable = self._find(request)
+        meant = _Meant(self._store, request)
+        frames, unreadable = self._find(meant)
+        # Before the log is blanked: after a crash, its openings could no longer tell which traces were meant.
+        if isinstance(self._store, SpanStore):
+            self._store.erase_traces(meant.traces)
         self._blank(path.with_suffix(_PLAN), frames)
         if request.whole_project:
             calls = self._store.erase_project(request.what.project)
@@ -185,9 +189,8 @@ class Eraser:
 
     # Finding
 
-    def _find(self, request: ErasureRequest) -> tuple[list[_Found], tuple[str, ...]]:
+    def _find(self, meant: "_Meant") -> tuple[list[_Found], tuple[str, ...]]:
         """Return the log's frames that a request means, and the files that hold unreadable bytes."""
-        meant = _Meant(self._store, request)
         frames: list[_Found] = []
         others: list[tuple[Record, _Found]] = []
         unreadable = []
@@ -273,10 +276,12 @@ class _Meant:
         self._request = request
         self._calls: dict[str, bool] = {}
         """By id: whether the call is meant, as far as it is known."""
-        self._traces = self._stored_traces()
+        self._stored_traces = self._look_up_traces()
+        self.traces: dict[str, int] = {}
+        """Those that calls in the log were made in, and when one of them was opened."""
         self._responses: dict[str, str] = {}
 
-    def _stored_traces(self) -> set[str]:
+    def _look_up_traces(self) -> set[str]:
         """Return the traces of calls whose openings may have left the log."""
         if self._request.whole_project or not isinstance(self._store, SpanStore):
             return set()
@@ -289,7 +294,7 @@ class _Meant:
             meant = self._calls[record.id] = _is_meant(record, self._request)
             parsed = parse_trace_parent(record.trace_parent) if meant else None
             if parsed is not None:
-                self._traces.add(parsed[0])
+                self.traces[parsed[0]] = record.opened_us
             return meant
         if isinstance(record, Closed):
             if record.provider_response_id:
@@ -302,7 +307,7 @@ class _Meant:
     def with_its_call(self, record: Record) -> bool:
         """Tell whether a record is meant since the call, or the trace, that it belongs to is."""
         if isinstance(record, SpanEnded):
-            return record.trace_id in self._traces
+            return record.trace_id in self.traces or record.trace_id in self._stored_traces
         call_id = record.id
         if isinstance(record, FeedbackGiven):
             call_id = record.call_id or self._responses.get(record.response_id, "")

@@ -1,6 +1,6 @@
 """The port of spans, which are kept beside the calls of their traces. Its kit is `testing.check_span_store`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -99,6 +99,19 @@ class SpanStore(Protocol):
 
         Raises:
             ValueError: neither user nor session is given.
+        """
+        ...
+
+    def erase_traces(self, traces: Mapping[str, int]) -> int:
+        """Erase the spans of traces, and take no late ones of them; return how many there were.
+
+        For calls that are not stored yet: those that are take their traces with them.
+
+        Args:
+            traces: trace id → when a call of it was opened, in microseconds since 1970.
+
+        Raises:
+            ValueError: an id is not hexadecimal.
         """
         ...
 

@@ -187,11 +187,25 @@ def _check_erasing(store: TraceStore) -> None:
     assert store.insert_spans([late, spans[1]]) == 0, (
         "a trace whose calls were erased must take no late spans"
     )
+    _check_erasing_traces(store)
     try:
         store.traces_of(Erasure(project="default"))
     except ValueError:
         return
     raise AssertionError("traces_of must raise ValueError without a user or a session")
+
+
+def _check_erasing_traces(store: TraceStore) -> None:
+    spans = [sample_span(6, 1, started_us=_MIDNIGHT_US - 1), sample_span(6, 2, started_us=_MIDNIGHT_US + 1)]
+    store.insert_spans([*spans, sample_span(7, 1)])
+    at_us = spans[0].started_us
+    assert store.erase_traces({spans[0].trace_id: at_us, f"{8:032x}": at_us}) == 2, (
+        "erase_traces must erase the spans of traces, and say how many"
+    )
+    assert store.trace(spans[0].trace_id) is None, "the spans of an erased trace must go"
+    assert _trace(store, 7).spans, "the spans of other traces must stay"
+    late = [sample_span(number, 3, started_us=_MIDNIGHT_US + 1) for number in (6, 8)]
+    assert store.insert_spans(late) == 0, "a trace that was erased must take no late spans"
 
 
 def _check_projects(store: TraceStore) -> None:

@@ -68,12 +68,41 @@ class SqliteTraceStore(SqliteCallStore):
         """Return the traces whose calls were erased on a day, or beside it."""
         return {trace for file in self._files(day - 1, day + 1) for trace in file.spans.erased(traces)}
 
+    def erase_traces(self, traces: Mapping[str, int]) -> int:
+        """See `SpanStore.erase_traces`."""
+        days: dict[int, set[bytes]] = {}
+        for trace_id, at_us in traces.items():
+            trace = _trace_bytes(trace_id)
+            if trace is None:
+                raise ValueError(f"trace id {trace_id[:80]!r} must have 32 hex digits")
+            days.setdefault(at_us // _US_PER_DAY, set()).add(trace)
+        with self._using(write=True):
+            for day, of_day in sorted(days.items()):
+                self._note_erased(self._file(day, self._part(day)), of_day)
+            gone = self._erase_spans({trace for of_day in days.values() for trace in of_day})
+            for file in self._files(0, _FOREVER):
+                file.scrub()
+        return gone
+
+    def _note_erased(self, file: DayFile, traces: set[bytes]) -> None:
+        file.complete()
+        file.dirty = True
+        file.spans.note_erased(traces)
+
+    def _erase_spans(self, traces: set[bytes]) -> int:
+        """Delete the spans of traces in all files; scrubbing is to follow."""
+        gone = 0
+        for file in self._files(0, _FOREVER):
+            of_file = file.spans.erase_traces(traces)
+            file.dirty = bool(of_file) or file.dirty
+            gone += of_file
+        return gone
+
     def erase(self, what: Erasure) -> list[str]:
         """See `CallStore.erase`. Spans go first: a crash in between leaves the calls, which name their traces."""
         traces = self._traces_of(what, note=True)
         with self._using(write=True):
-            for file in self._files(0, _FOREVER):
-                file.dirty = bool(file.spans.erase_traces(traces)) or file.dirty
+            self._erase_spans(traces)
         return super().erase(what)
 
     def erase_project(self, project: str) -> int:
@@ -106,9 +135,7 @@ class SqliteTraceStore(SqliteCallStore):
             for file in self._files(0, _FOREVER):
                 traces = file.traces_of(calls_of(what))
                 if note and traces:
-                    file.complete()
-                    file.dirty = True
-                    file.spans.note_erased(traces)
+                    self._note_erased(file, traces)
                 found |= traces
         return found
 
