@@ -12,8 +12,9 @@ import pytest
 from trimtab.ledger import LogWriter, erasure_result, request_erasure
 from trimtab.storage import CallQuery, Erasure
 from trimtab.storage.sqlite import open_call_store
-from trimtab.testing.calls import sample_call
+from trimtab.testing.calls import NOON_MS, sample_call
 from trimtab.testing.spans import in_trace, sample_span
+from trimtab.types import SpanEnded
 
 RECORDER = """
 import sys
@@ -48,6 +49,16 @@ def traces(folder: Path, marker: bytes) -> list[str]:
     return [str(path) for path in folder.rglob("*") if path.is_file() and marker in path.read_bytes()]
 
 
+def spans_of(trace: int, count: int, word: str) -> list[SpanEnded]:
+    words = f'{{"q":"{word}"}}'.encode()
+    return [sample_span(trace, n + 1, started_us=NOON_MS * 1000 - n, attributes=words) for n in range(count)]
+
+
+def append(writer: LogWriter, spans: list[SpanEnded]) -> None:
+    for span in spans:
+        writer.append(span)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_recorder_killed_while_it_erases(tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
@@ -56,20 +67,14 @@ def test_a_recorder_killed_while_it_erases(tmp_path: Path, seed: int) -> None:
     recorder = start(log, store_folder)
     kept: set[str] = set()
     kept_spans: set[str] = set()
-    opened_us = sample_call().opened.opened_us
     late = []
     for number in range(6):
         marker = f"quagga{number}x"
         for i in range(300):
             mine = draw.random() < 0.3
             trace = number * 1000 + i + 1
-            words = f'{{"q":"{marker if mine else "plain"} {i}"}}'.encode()
-            spans = [
-                sample_span(trace, n + 1, started_us=opened_us - n, attributes=words)
-                for n in range(draw.randrange(3))
-            ]
-            for span in spans[:1]:
-                writer.append(span)
+            spans = spans_of(trace, draw.randrange(3), marker if mine else "plain")
+            append(writer, spans[:1])
             call = sample_call(
                 trace_parent=in_trace(trace),
                 user=marker if mine else "u",
@@ -81,8 +86,7 @@ def test_a_recorder_killed_while_it_erases(tmp_path: Path, seed: int) -> None:
                 late.append(call)
             else:
                 writer.append(call.closed)
-            for span in spans[1:]:
-                writer.append(span)
+            append(writer, spans[1:])
             if not mine:
                 kept.add(call.id)
                 kept_spans |= {span.id for span in spans}

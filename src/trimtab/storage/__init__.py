@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .app_port import AppStore, Move
 from .atomic import write_atomically
+from .nested import Piece, nested
 from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, SnapshotStore
 from .span_port import SpanStore, Trace, TraceRow, TraceStore
 
@@ -24,6 +25,7 @@ __all__ = [
     "Cube",
     "Erasure",
     "Move",
+    "Piece",
     "RollupRow",
     "SessionRow",
     "SnapshotStore",
@@ -32,6 +34,7 @@ __all__ = [
     "TraceRow",
     "TraceStore",
     "call_line",
+    "nested",
     "read_call_line",
     "write_atomically",
 ]

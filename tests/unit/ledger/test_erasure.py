@@ -396,8 +396,9 @@ def test_a_whole_projects_spans_go_too(tmp_path, folder, calls, writer):
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_spans_of_a_call_whose_opening_left_the_log_go_from_store_and_log(
-    tmp_path, folder, calls, writer, opened, closed, marked, restarts
+    folder, calls, writer, closed, marked, restarts
 ):
+    tmp_path = folder.parent
     first = LogWriter(folder, "worker-2")
     write(first, closed, marked(trace_parent=f"00-{TRACE}-b7ad6b7169203331-01"))
     first.close()
