@@ -15,7 +15,7 @@ from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, S
 from .span_port import SpanStore, Trace, TraceRow, TraceStore
 
 if TYPE_CHECKING:
-    from .lines import LINE_FORMAT, call_line, read_call_line
+    from .lines import LINE_FORMAT, call_line, read_call_line, read_line, span_line
 
 __all__ = [
     "LINE_FORMAT",
@@ -36,12 +36,20 @@ __all__ = [
     "call_line",
     "nested",
     "read_call_line",
+    "read_line",
+    "span_line",
     "write_atomically",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("LINE_FORMAT", "call_line", "read_call_line"):  # no worker needs them
+    if name in (
+        "LINE_FORMAT",
+        "call_line",
+        "read_call_line",
+        "read_line",
+        "span_line",
+    ):  # no worker needs them
         from . import lines
 
         return getattr(lines, name)
