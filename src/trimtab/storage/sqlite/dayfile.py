@@ -67,6 +67,7 @@ class DayFile:
     def insert(self, batch: dict[bytes, Call]) -> int:
         """Store what is not there yet, in one transaction; return how many calls were new."""
         self.complete()
+        self.spans.create()
         with storage_errors(self.path), transaction(self._connection):
             self.dirty = True
             places = dict(
@@ -95,6 +96,7 @@ class DayFile:
             if not present:
                 return batch
             self.complete()
+            self.spans.create()
             self.dirty = True
             with transaction(self._connection):
                 tally = Tally()
@@ -226,12 +228,12 @@ class DayFile:
                 yield place, text
 
     def complete(self) -> bool:
-        """Add the indexes, cubes and tables that a file of 0.1 lacks; return whether any were missing."""
-        added = self.spans.create()
-        if not self._complete:
-            with storage_errors(self.path):
-                added = upkeep.complete(self._connection) or added
-            self._complete = True
+        """Add the indexes and cubes that a file of 0.1 lacks; return whether any were missing."""
+        if self._complete:
+            return False
+        with storage_errors(self.path):
+            added = upkeep.complete(self._connection)
+        self._complete = True
         return added
 
     def traces_of(self, condition: Condition) -> set[bytes]:
@@ -242,6 +244,7 @@ class DayFile:
     def erase(self, condition: Condition) -> Iterator[bytes]:
         """Delete matching calls with all that hangs on them; yield the ids of those that are gone."""
         self.complete()
+        self.spans.create()
         with storage_errors(self.path):
             self.dirty = True
             yield from erase_calls(self._connection, condition)

@@ -85,7 +85,7 @@ class SqliteTraceStore(SqliteCallStore):
         return gone
 
     def _note_erased(self, file: DayFile, traces: set[bytes]) -> None:
-        file.complete()
+        file.spans.create()
         file.dirty = True
         file.spans.note_erased(traces)
 
