@@ -63,6 +63,7 @@ TITLES = {
     "alert": "Alerts",
     "webhook": "Webhooks",
     "call": "Calls",
+    "trace": "Traces",
     "traffic": "Sums over calls",
     "model": "Models",
     "snapshot": "Snapshot",
@@ -72,7 +73,16 @@ BELONGS = {"workers": "health", "demo": "health", "config": "health", "backup": 
 
 
 def page() -> str:
-    """Return the page as it should be."""
+    """Return the page as it should be.
+
+    Raises:
+        SystemExit: a route has no section to stand in.
+    """
+    lost = [route.name for route in ROUTES if home(route) not in TITLES]
+    if lost:
+        raise SystemExit(
+            f"tools/admin_api_page.py knows no section for {', '.join(lost)}: add its noun to TITLES or BELONGS"
+        )
     parts = [HEAD]
     for noun, title in TITLES.items():
         routes = [route for route in ROUTES if home(route) == noun]

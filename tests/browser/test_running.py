@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import expect
 
 from rigs.browser import Look, watched
-from rigs.house import House
+from rigs.house import House, until
 from rigs.places import PARTS
+from trimtab import Tracer
 from trimtab.console.pages import ROUTES
 from trimtab.testing import FakeServer
 
@@ -19,6 +20,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CONSENT = "[outbound]\nprivate_addresses = true"
 NAMES = {"/projects/{name}": "default", "/providers/{name}": "openai", "/users/{name}": "kenji"}
+VISITED = {"/calls/{id}", "/sessions/one", "/traces/{id}"}
+"""Reached by a link of another page, or not at all."""
+
 LIVE_S = 1.0
 
 
@@ -137,7 +141,7 @@ def test_every_page_stands_over_the_real_thing(watch, house, url):
     assert (house.home / "backup").is_dir()
     for route in ROUTES:
         path = route.path
-        if route.method != "GET" or path in PARTS or path in ("/calls/{id}", "/sessions/one", "/sign-in"):
+        if route.method != "GET" or path in {*PARTS, *VISITED, "/sign-in"}:
             continue
         if path in NAMES:
             path = path[: path.index("{")] + NAMES[path]
@@ -146,3 +150,13 @@ def test_every_page_stands_over_the_real_thing(watch, house, url):
     page.locator("tbody tr a").first.click()
     page.wait_for_load_state()
     watch.look_over("running-call")
+    tracer = Tracer(f"http://127.0.0.1:{house.port}/v1", "")
+    with tracer.span("outer"), tracer.span("inner", words="請求書"):
+        pass
+    assert tracer.close().accepted == 2
+    page.goto(f"{url}/traces")
+    until(lambda: page.reload() and page.locator("tbody tr").count(), "the trace is listed")
+    page.locator("tbody tr a").first.click()
+    page.locator("summary", has_text="inner").click()
+    expect(page.locator(".trace-facts pre:visible")).to_have_text("請求書")
+    watch.look_over("running-trace")

@@ -14,7 +14,12 @@ from trimtab.storage.sqlite import open_app_store, open_call_store
 from trimtab.storage.sqlite.calls import SqliteCallStore
 from trimtab.storage.sqlite.connection import connect
 from trimtab.storage.sqlite.schema import DAY_FORMATS
-from trimtab.testing.stores import check_app_store, check_call_store, check_snapshot_store
+from trimtab.testing.stores import (
+    check_app_store,
+    check_call_store,
+    check_snapshot_store,
+    check_span_store,
+)
 from trimtab.types import Call, KeySpec, Snapshot, StorageError
 
 
@@ -154,6 +159,46 @@ SNAPSHOT_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
     "forgets reports": {"report": lambda _inner, *_: None},
     "remembers workers that are gone": {"forget": lambda _inner, _worker: None},
 }  # fmt: skip
+
+
+def with_words(inner: Callable[..., Any], trace_id: str, **options: Any) -> Any:
+    """Return a trace with the words of its calls."""
+    found = inner(trace_id, **options)
+    whole = found and tuple(inner.__self__.get(call.id) for call in found.calls)
+    return found and msgspec.structs.replace(found, calls=whole)
+
+
+def erase_calls_alone(inner: Callable[..., Any], *args: Any) -> Any:
+    """Erase or expire as a store does that knows of no spans."""
+    return getattr(SqliteCallStore, inner.__name__)(inner.__self__, *args)
+
+
+SPAN_FAULTS: dict[str, dict[str, Callable[..., Any]]] = {
+    "loses spans": {"insert_spans": lambda inner, spans: inner(spans[1:]) + bool(spans)},
+    "counts duplicates as new": {"insert_spans": lambda inner, spans: inner(spans) or len(spans)},
+    "takes any id": {"insert_spans": lambda inner, spans: inner([s for s in spans if len(s.trace_id) == 32])},
+    "forgets what is left out": {"trace": lambda inner, i, **_: inner(i)},
+    "gives the words": {"trace": with_words},
+    "lists the oldest first": {"traces": lambda inner, **q: inner(**q)[::-1]},
+    "ignores the page": {"traces": lambda inner, before="", **q: inner(**q) if not before else []},
+    "ignores projects": {"traces": lambda inner, project="", **q: inner(**q)},
+    "lists a trace twice": {"traces": lambda inner, **q: [row for row in inner(**q) for _ in range(2)]},
+    "ignores bounds": {"spans": lambda inner, project="", **_: inner(project=project)},
+    "erases no spans": {"erase": erase_calls_alone},
+    "erases no project's spans": {"erase_project": erase_calls_alone},
+    "expires no spans": {"expire": erase_calls_alone},
+    "erases no traces": {"erase_traces": lambda _inner, traces: len(traces)},
+    "takes late spans": {"erase_traces": lambda inner, traces: inner(dict.fromkeys(traces, 0))},
+    "knows no traces": {"traces_of": lambda _inner, _what: set()},
+    "drops nothing": {"drop_before": lambda _inner, day: [day]},
+    "goes on when closed": {"close": lambda _inner: None},
+}
+
+
+@pytest.mark.parametrize("fault", list(SPAN_FAULTS))
+def test_a_spoilt_span_store_is_noticed(tmp_path: Path, fault: str) -> None:
+    with pytest.raises(AssertionError, match=r"must"):
+        check_span_store(lambda: Spoilt(open_call_store(tmp_path), **SPAN_FAULTS[fault]))
 
 
 @pytest.mark.parametrize("fault", list(CALL_FAULTS))

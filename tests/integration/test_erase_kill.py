@@ -12,7 +12,9 @@ import pytest
 from trimtab.ledger import LogWriter, erasure_result, request_erasure
 from trimtab.storage import CallQuery, Erasure
 from trimtab.storage.sqlite import open_call_store
-from trimtab.testing.calls import sample_call
+from trimtab.testing.calls import NOON_MS, sample_call
+from trimtab.testing.spans import in_trace, sample_span
+from trimtab.types import SpanEnded
 
 RECORDER = """
 import sys
@@ -47,6 +49,16 @@ def traces(folder: Path, marker: bytes) -> list[str]:
     return [str(path) for path in folder.rglob("*") if path.is_file() and marker in path.read_bytes()]
 
 
+def spans_of(trace: int, count: int, word: str) -> list[SpanEnded]:
+    words = f'{{"q":"{word}"}}'.encode()
+    return [sample_span(trace, n + 1, started_us=NOON_MS * 1000 - n, attributes=words) for n in range(count)]
+
+
+def append(writer: LogWriter, spans: list[SpanEnded]) -> None:
+    for span in spans:
+        writer.append(span)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_recorder_killed_while_it_erases(tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
@@ -54,12 +66,17 @@ def test_a_recorder_killed_while_it_erases(tmp_path: Path, seed: int) -> None:
     writer = LogWriter(log, "worker", segment_bytes=draw.choice([30_000, 200_000, 1 << 26]))
     recorder = start(log, store_folder)
     kept: set[str] = set()
+    kept_spans: set[str] = set()
     late = []
     for number in range(6):
         marker = f"quagga{number}x"
         for i in range(300):
             mine = draw.random() < 0.3
+            trace = number * 1000 + i + 1
+            spans = spans_of(trace, draw.randrange(3), marker if mine else "plain")
+            append(writer, spans[:1])
             call = sample_call(
+                trace_parent=in_trace(trace),
                 user=marker if mine else "u",
                 session="s",
                 question=f"a {marker if mine else 'plain'} word {i}",
@@ -69,8 +86,10 @@ def test_a_recorder_killed_while_it_erases(tmp_path: Path, seed: int) -> None:
                 late.append(call)
             else:
                 writer.append(call.closed)
+            append(writer, spans[1:])
             if not mine:
                 kept.add(call.id)
+                kept_spans |= {span.id for span in spans}
         request_id = request_erasure(log, Erasure(user=marker))
         for _ in range(3):
             time.sleep(draw.random() * 0.12)  # any moment will do
@@ -87,12 +106,18 @@ def test_a_recorder_killed_while_it_erases(tmp_path: Path, seed: int) -> None:
         assert result.unreadable == ()
     reader = open_call_store(store_folder, read_only=True)
     until = time.monotonic() + WAIT_S
-    while reader.count() < len(kept) or traces(tmp_path, b"quagga"):
+    while (
+        reader.count() < len(kept)
+        or len(list(reader.spans())) < len(kept_spans)
+        or traces(tmp_path, b"quagga")
+    ):
         assert time.monotonic() < until, traces(tmp_path, b"quagga")
         time.sleep(0.05)
     kill(recorder)
     found = reader.find(CallQuery(limit=10_000))
     assert {call.id for call in found} == kept
+    assert sorted(span.id for span in reader.spans()) == sorted(kept_spans)
+    assert sum(row.spans for row in reader.traces(limit=10_000)) == len(kept_spans)
     for cube in ("hour_model", "hour_prompt", "day_user", "minute_project"):
         assert reader.rollup(cube) == reader.recount(cube)
     assert not list(log.glob("*.damaged"))

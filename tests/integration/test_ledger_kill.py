@@ -19,7 +19,7 @@ WRITER = """
 import os, sys, random
 from pathlib import Path
 from trimtab.ledger import LogWriter
-from trimtab.types import Closed, Opened, Usage, new_id
+from trimtab.types import Closed, Opened, SpanEnded, Usage, new_id
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 draw = random.Random(seed)
 log = LogWriter(folder, "worker", segment_bytes=200_000)
@@ -38,6 +38,9 @@ while True:
         log.append(Closed(call, at, 300, "ok", 200, "", "", "openai/m", "m", "openai", "", "", "", "stop", (),
             Usage(input_tokens=7, output_tokens=3), 11, "", False, False, b'{"text":"y"}'))
         os.write(out, f"c{call}\\n".encode())
+        digits = call.replace("-", "")
+        log.append(SpanEnded(digits, digits[16:], "", "work", "default", at - 900, at, "", b'{"a":1}'))
+        os.write(out, f"s{call}\\n".encode())
 """
 
 RECORDER = """
@@ -77,7 +80,7 @@ class Writer:
         lines = self.said.read_text().splitlines()
         if lines and len(lines[-1]) != 37:
             lines.pop()
-        return {line[1:] for line in lines if line[0] == "o"}, {line[1:] for line in lines if line[0] == "c"}
+        return tuple({line[1:] for line in lines if line[0] == kind} for kind in "ocs")
 
 
 def start_recorder(folder, calls):
@@ -106,9 +109,10 @@ def check(folder: Path, calls: Path, writers):
     unborn = list(folder.glob("*.new"))
     assert all(path.stat().st_size <= HEADER_BYTES for path in unborn)
     assert {path.name for path in folder.iterdir()} == {"recorder.lock", *(path.name for path in unborn)}
-    opened, closed = set(), set()
+    opened, closed, spans = set(), set(), set()
     for writer in writers:
-        said_opened, said_closed = writer.records()
+        said_opened, said_closed, said_spans = writer.records()
+        spans |= said_spans
         opened |= said_opened
         closed |= said_closed
     states = Counter()
@@ -127,6 +131,11 @@ def check(folder: Path, calls: Path, writers):
     rows = store.rollup("day_user")
     assert sum(row.calls for row in rows) == store.count()
     assert sum(row.cost_nusd for row in rows) == 11 * sum(row.calls - row.unfinished for row in rows)
+    stored = [span.trace_id for span in store.spans()]
+    assert len(stored) == len(set(stored))
+    assert set(stored) >= {call_id.replace("-", "") for call_id in spans}
+    assert len(stored) <= len(spans) + len(writers)
+    assert sum(row.spans for row in store.traces(limit=1_000_000)) == len(stored)
     store.close()
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from rigs.fake_alerts import FakeAlerts
+from rigs.sample_traces import rows_of, trace_of
 from trimtab.api import BudgetRow, BudgetUse, DemoFilled, LimitRow, Published, Restarted
 from trimtab.api.port import Erased, ProviderRow, ProviderTest, SettingRow
 from trimtab.limits import period_of
 from trimtab.stats import LogHistogram
-from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
+from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow, Trace, TraceRow
 from trimtab.types import (
     ROLES,
     Actor,
@@ -32,6 +33,7 @@ from trimtab.types import (
     SavedView,
     SettingChange,
     Snapshot,
+    SpanEnded,
     TargetHealth,
     Unauthenticated,
     User,
@@ -79,6 +81,7 @@ class FakeRecords:
     def __init__(self, control: FakeControl, calls: list[Call]) -> None:
         self._control = control
         self.calls = sorted(calls, key=lambda call: call.id)
+        self.spans: list[SpanEnded] = []
         self._rollups: dict[Cube, list[RollupRow]] = {}
         self.asked: list[CallQuery] = []
 
@@ -97,6 +100,14 @@ class FakeRecords:
             if not project or call.opened.project == project:
                 groups[call.opened.project, call.opened.session].append(call)
         return [session_row(calls) for calls in groups.values()][:limit]
+
+    async def traces(self, *, project: str = "", before: str = "", limit: int = 50) -> list[TraceRow]:
+        rows = [row for row in rows_of(self.spans, self.calls) if project in ("", row.project)]
+        places = [row.place for row in rows]
+        return rows[places.index(before) + 1 if before else 0 :][:limit]
+
+    async def trace(self, trace_id: str, *, most_spans: int, most_calls: int) -> Trace | None:
+        return trace_of(trace_id, self.spans, [bare(call) for call in self.calls], (most_spans, most_calls))
 
     async def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
         if cube not in self._rollups:

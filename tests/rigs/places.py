@@ -1,12 +1,14 @@
 """Every page of the console as an address, for walks: a route without one fails them."""
 
 from rigs.fake_control import FakeControl
+from rigs.sample_traces import AGENT
 from trimtab.console.pages import ROUTES
 
 PARTS = {
     "/calls.csv",
     "/calls/rows",
     "/calls/{id}.json",
+    "/traces/{id}.json",
     "/home/series.json",
     "/home/waiting",
     "/privacy/-/export",
@@ -53,6 +55,7 @@ def filled(path: str, control: FakeControl) -> str:
         return f"{path}?project={talk.project}&session={talk.session}" if talk else ""
     there = {
         "/calls/{id}": calls[-1].id if calls else "",
+        "/traces/{id}": AGENT if control.records.spans else "",
         "/projects/{name}": "default",
         "/alerts/{name}": next(iter(control.alerts.held), ""),
         "/users/{name}": "eve",

@@ -9,6 +9,7 @@ import msgspec
 
 from rigs.fake_control import FakeControl
 from rigs.sample_objects import furnish
+from rigs.sample_traces import CALLS, moved_into, spans_at
 from trimtab.api.port import ProviderRow
 from trimtab.types import (
     Actor,
@@ -79,6 +80,7 @@ FAULTS = (
 def full_control(count: int = 900, now_us: int = NOW_US, seed: int = 7) -> FakeControl:
     """Return a control process with a day of calls, and something of every kind of object."""
     control = FakeControl(day_of_calls(count, now_us, seed), now_us=now_us)
+    trace_some(control)
     objects = control.objects
     for project in (Project(name="shop", title="Web shop"), Project(name="research", payload="hash")):
         objects._projects[project.name] = project
@@ -101,6 +103,23 @@ def full_control(count: int = 900, now_us: int = NOW_US, seed: int = 7) -> FakeC
     control.now_us = now_us
     furnish(control)
     return control
+
+
+def trace_some(control: FakeControl) -> None:
+    """Put three calls of the last hour into a trace, and tell of some other traces."""
+    at_us = control.now_us - 55 * 60_000_000
+    records = control.records
+    places = [at for at, call in enumerate(records.calls) if call.closed and call.opened.opened_us > at_us][
+        :3
+    ]
+    for at, (span, begin_ms) in zip(places, CALLS, strict=False):
+        records.calls[at] = moved_into(records.calls[at], span, at_us + begin_ms * 1000)
+    records.spans = spans_at(at_us)
+    short = ((1, 0, "nightly_import", 0, 84_000, "", {}), (2, 1, "fetch", 5, 61_000, "ConnectionError", {}))
+    for number in range(12):
+        project = ("default", "shop")[number % 3 % 2]
+        began_us = at_us - number * 900_000_000
+        records.spans += spans_at(began_us, short[: 1 + number % 2], f"{number + 1:032x}", project=project)
 
 
 def empty_control(now_us: int = NOW_US) -> FakeControl:

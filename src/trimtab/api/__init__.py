@@ -22,7 +22,7 @@ from .answers import (
     SettingRow,
 )
 from .app import ROUTES, make_api
-from .nouns import CallRow, call_query, call_row, model_rows
+from .nouns import CallRow, call_query, call_row, is_trace_id, model_rows, trace_reply
 from .openapi import document
 from .port import Control, Machine, Objects, People, Records
 from .table import Route
@@ -54,6 +54,8 @@ __all__ = [
     "call_query",
     "call_row",
     "document",
+    "is_trace_id",
     "make_api",
     "model_rows",
+    "trace_reply",
 ]

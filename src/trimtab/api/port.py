@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
+from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow, Trace, TraceRow
 from trimtab.types import (
     Actor,
     AuditEntry,
@@ -50,6 +50,14 @@ class Records(Protocol):
 
     async def sessions(self, *, project: str = "", before: str = "", limit: int = 50) -> list[SessionRow]:
         """Return sessions, newest first; see `CallStore.sessions`."""
+        ...
+
+    async def traces(self, *, project: str = "", before: str = "", limit: int = 50) -> list[TraceRow]:
+        """Return traces that have spans, newest first; see `SpanStore.traces`."""
+        ...
+
+    async def trace(self, trace_id: str, *, most_spans: int, most_calls: int) -> Trace | None:
+        """Return one trace's spans and calls, or None; see `SpanStore.trace`."""
         ...
 
     async def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:

@@ -14,6 +14,7 @@ _COMMANDS = {
     "call": "call:call",
     "tail": "tail:tail",
     "calls": "calls:app",
+    "trace": "trace:trace",
     "keys": "admin.keys:app",
     "projects": "admin.projects:app",
     "providers": "admin.providers:app",

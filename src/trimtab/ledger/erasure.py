@@ -21,8 +21,16 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from trimtab.storage import CallStore, Erasure, write_atomically
-from trimtab.types import Closed, FeedbackGiven, Opened, Record, SpanEnded, new_id
+from trimtab.storage import CallStore, Erasure, SpanStore, write_atomically
+from trimtab.types import (
+    Closed,
+    FeedbackGiven,
+    Opened,
+    Record,
+    SpanEnded,
+    new_id,
+    parse_trace_parent,
+)
 from trimtab.types.errors import StorageError
 
 from .frames import Blank, Framed, RecordKind
@@ -153,7 +161,11 @@ class Eraser:
         except (msgspec.DecodeError, ValueError) as error:
             self._finish(path, ErasureResult(error=f"the request cannot be read: {error}"))
             return set()
-        frames, unreadable = self._find(request)
+        meant = _Meant(self._store, request)
+        frames, unreadable = self._find(meant)
+        # Before the log is blanked: after a crash, its openings could no longer tell which traces were meant.
+        if isinstance(self._store, SpanStore):
+            self._store.erase_traces(meant.traces)
         self._blank(path.with_suffix(_PLAN), frames)
         if request.whole_project:
             calls = self._store.erase_project(request.what.project)
@@ -177,9 +189,8 @@ class Eraser:
 
     # Finding
 
-    def _find(self, request: ErasureRequest) -> tuple[list[_Found], tuple[str, ...]]:
+    def _find(self, meant: "_Meant") -> tuple[list[_Found], tuple[str, ...]]:
         """Return the log's frames that a request means, and the files that hold unreadable bytes."""
-        meant = _Meant(self._store, request)
         frames: list[_Found] = []
         others: list[tuple[Record, _Found]] = []
         unreadable = []
@@ -265,16 +276,25 @@ class _Meant:
         self._request = request
         self._calls: dict[str, bool] = {}
         """By id: whether the call is meant, as far as it is known."""
-        self._traces: set[str] = set()
+        self._stored_traces = self._look_up_traces()
+        self.traces: dict[str, int] = {}
+        """Those that calls in the log were made in, and when one of them was opened."""
         self._responses: dict[str, str] = {}
+
+    def _look_up_traces(self) -> set[str]:
+        """Return the traces of calls whose openings may have left the log."""
+        if self._request.whole_project or not isinstance(self._store, SpanStore):
+            return set()
+        return self._store.traces_of(self._request.what)
 
     def at_once(self, record: Record) -> bool:
         """Tell whether a record is meant for what itself says; remember what says more of others."""
         what = self._request.what
         if isinstance(record, Opened):
             meant = self._calls[record.id] = _is_meant(record, self._request)
-            if meant and record.trace_parent:
-                self._traces.add(_trace_of(record.trace_parent))
+            parsed = parse_trace_parent(record.trace_parent) if meant else None
+            if parsed is not None:
+                self.traces[parsed[0]] = record.opened_us
             return meant
         if isinstance(record, Closed):
             if record.provider_response_id:
@@ -287,7 +307,7 @@ class _Meant:
     def with_its_call(self, record: Record) -> bool:
         """Tell whether a record is meant since the call, or the trace, that it belongs to is."""
         if isinstance(record, SpanEnded):
-            return record.trace_id in self._traces
+            return record.trace_id in self.traces or record.trace_id in self._stored_traces
         call_id = record.id
         if isinstance(record, FeedbackGiven):
             call_id = record.call_id or self._responses.get(record.response_id, "")
@@ -301,11 +321,6 @@ class _Meant:
             call = self._store.get(call_id)
             self._calls[call_id] = call is not None and _is_meant(call.opened, self._request)
         return self._calls[call_id]
-
-
-def _trace_of(trace_parent: str) -> str:
-    """Return the trace id of a `traceparent` header; whatever else it holds is of no use here."""
-    return trace_parent[3:35]
 
 
 def _is_meant(opened: Opened, request: ErasureRequest) -> bool:

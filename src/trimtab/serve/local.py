@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.storage import AppStore, CallStore, Erasure
+from trimtab.storage import AppStore, Erasure, TraceStore
 from trimtab.types import StorageError
 
 from .folder import FolderLock, Layout
@@ -21,11 +21,11 @@ class Local:
     """A folder's stores, opened by this process alone."""
 
     app: AppStore
-    calls: CallStore
+    calls: TraceStore
 
 
 @contextmanager
-def open_reader(data_dir: Path) -> Iterator[CallStore]:
+def open_reader(data_dir: Path) -> Iterator[TraceStore]:
     """Open the recorded calls of a folder for reading, whether Trimtab runs on it or not.
 
     Where it runs, calls of the last second may be in the log still.

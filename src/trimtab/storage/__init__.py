@@ -3,7 +3,7 @@
 Owns the files of the data folder except the append log: `app.db`, the day files of calls, the snapshot.
 Promises: one writer a file; idempotent inserts; migrations with a backup first; a newer format is refused.
 Never decides what to keep: policy comes from the caller. Backends do not know each other.
-Entry: the ports `CallStore`, `AppStore`, `SnapshotStore`; backends are picked by `serve` alone.
+Entry: the ports `CallStore`, `SpanStore`, `AppStore`, `SnapshotStore`; backends are picked by `serve` alone.
 """
 
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .alert_port import AlertStore
 from .app_port import AppStore, Move
 from .atomic import write_atomically
+from .nested import Piece, nested
 from .ports import (
     CallQuery,
     CallStore,
@@ -19,12 +20,12 @@ from .ports import (
     RollupRow,
     SessionRow,
     SnapshotStore,
-    SpanStore,
     SpendRow,
 )
+from .span_port import SpanStore, Trace, TraceRow, TraceStore
 
 if TYPE_CHECKING:
-    from .lines import LINE_FORMAT, call_line, read_call_line
+    from .lines import LINE_FORMAT, call_line, read_call_line, read_line, span_line
 
 __all__ = [
     "LINE_FORMAT",
@@ -35,19 +36,32 @@ __all__ = [
     "Cube",
     "Erasure",
     "Move",
+    "Piece",
     "RollupRow",
     "SessionRow",
     "SnapshotStore",
     "SpanStore",
     "SpendRow",
+    "Trace",
+    "TraceRow",
+    "TraceStore",
     "call_line",
+    "nested",
     "read_call_line",
+    "read_line",
+    "span_line",
     "write_atomically",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("LINE_FORMAT", "call_line", "read_call_line"):  # no worker needs them
+    if name in (
+        "LINE_FORMAT",
+        "call_line",
+        "read_call_line",
+        "read_line",
+        "span_line",
+    ):  # no worker needs them
         from . import lines
 
         return getattr(lines, name)

@@ -1,22 +1,35 @@
-"""A call as one line of JSON and back, byte for byte: the format of `trimtab export` and `trimtab import`.
+"""A call or a span as one line of JSON and back, byte for byte: the format of `trimtab export` and `import`.
 
-Fields have the names of `types.Opened`, `Closed`, `Usage`, `Attempt` and `FeedbackGiven`. What a caller or a provider
-wrote (request, variables, response) stands in the line as it came where it is one line of JSON, an object or array;
-else as `{"$text": ...}`, or as `{"$base64": ...}` where it is no text. Nothing at all is null.
+Fields have the names of `types.Opened`, `Closed`, `Usage`, `Attempt`, `FeedbackGiven` and `SpanEnded`. What a caller,
+a provider or an application wrote (request, variables, response, attributes) stands in the line as it came where it is
+one line of JSON, an object or array; else as `{"$text": ...}`, or as `{"$base64": ...}` where it is no text. Nothing
+at all is null.
 """
 
 import base64
+import re
 from typing import Any, Final
 
 import msgspec
 
-from trimtab.types import Attempt, Call, CallState, Closed, FeedbackGiven, FormatTooNew, Opened, Usage
+from trimtab.types import (
+    Attempt,
+    Call,
+    CallState,
+    Closed,
+    FeedbackGiven,
+    FormatTooNew,
+    Opened,
+    SpanEnded,
+    Usage,
+)
 
 from .days import id_blob
 
 LINE_FORMAT = 1
-_WORDS: Final = ("request", "variables", "response")
+_WORDS: Final = ("request", "variables", "response", "attributes")
 _INT64 = 1 << 63
+_HEX = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}", re.ASCII)
 
 
 class _Text(msgspec.Struct, forbid_unknown_fields=True, rename={"text": "$text"}):
@@ -46,6 +59,9 @@ _OpenedLine: Any = _named(Opened, request=msgspec.Raw, variables=msgspec.Raw)
 _ClosedLine: Any = _named(Closed, response=msgspec.Raw, usage=_UsageLine, attempts=tuple[_AttemptLine, ...])
 
 
+_SpanFields: Any = _named(SpanEnded, attributes=msgspec.Raw)
+
+
 class _Format(msgspec.Struct, frozen=True):
     """What every line has, in any format."""
 
@@ -60,8 +76,14 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
     feedback: tuple[_FeedbackLine, ...] = ()
 
 
+class _SpanLine(msgspec.Struct, frozen=True, kw_only=True):
+    format: int = LINE_FORMAT
+    span: _SpanFields
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Line).decode
+_decode_span = msgspec.json.Decoder(_SpanLine).decode
 _decode_format = msgspec.json.Decoder(_Format).decode
 _decode_kept = msgspec.json.Decoder(_Text | None).decode
 _decode_base64 = msgspec.json.Decoder(_Base64).decode
@@ -100,6 +122,45 @@ def read_call_line(line: bytes) -> Call:
     call = Call(opened=opened, closed=closed, state=found.state, feedback=feedback)
     _check(call)
     return call
+
+
+def span_line(span: SpanEnded) -> bytes:
+    """Return a span as one line of JSON, with its line end."""
+    fields = _SpanFields(**_with_words(msgspec.structs.asdict(span), _words))
+    return _encode(_SpanLine(span=fields)) + b"\n"
+
+
+def read_line(line: bytes) -> Call | SpanEnded:
+    """Return the call or the span of a line; see `read_call_line`.
+
+    Raises:
+        FormatTooNew: a newer Trimtab wrote the line in another format.
+        ValueError: it is no such line.
+    """
+    try:
+        return read_call_line(line)
+    except ValueError as error:
+        span = _span(line)
+        if span is None:
+            raise
+        _check_span(span, error)
+        return span
+
+
+def _span(line: bytes) -> SpanEnded | None:
+    try:
+        found = _decode_span(line).span
+        return SpanEnded(**_with_words(msgspec.structs.asdict(found), _bytes))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _check_span(span: SpanEnded, error: ValueError) -> None:
+    """Raise ValueError for what no store could hold, so that it is known by its line."""
+    if any(_HEX.fullmatch(one) is None for one in (span.trace_id, span.span_id, span.parent_id or "0" * 16)):
+        raise ValueError(f"span {span.id[:80]!r} must have ids of 32 and 16 hex digits") from error
+    if not 0 <= span.started_us <= span.ended_us < _INT64:
+        raise ValueError(f"span {span.id!r} must start after 1970 and before it ends") from error
 
 
 def _closed(line: Any) -> Closed:  # noqa: ANN401 - a struct made at run time

@@ -1,11 +1,11 @@
 """The ports of calls and of the snapshot. What passes `testing`'s conformance kits for them is a backend."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 import msgspec
 
-from trimtab.types import Call, CallState, FeedbackGiven, Purpose, Snapshot, SpanEnded
+from trimtab.types import Call, CallState, FeedbackGiven, Purpose, Snapshot
 
 Cube = Literal["hour_model", "hour_prompt", "day_user", "minute_project"]
 """The rollups kept: (hour, project, model), (hour, project, prompt, version), (day, project, user) and
@@ -215,23 +215,6 @@ class CallStore(Protocol):
 
     def close(self) -> None:
         """Release files. Further calls are errors."""
-        ...
-
-
-@runtime_checkable
-class SpanStore(Protocol):
-    """A call store that keeps spans too: beside the calls of their trace, and gone with them."""
-
-    def insert_spans(self, spans: Sequence[SpanEnded]) -> int:
-        """Store spans, in one transaction a file; idempotent by (`trace_id`, `span_id`). Return how many were new.
-
-        A span goes to the day it started on. Where that day was dropped already, it is left out. Erasing calls
-        erases the spans of their traces.
-
-        Raises:
-            ValueError: an id is not hexadecimal; then nothing is stored.
-            StorageError: a file cannot be written.
-        """
         ...
 
 

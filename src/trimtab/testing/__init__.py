@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .script import Script
     from .server import FakeServer, Seen
     from .sinks import check_sink
-    from .stores import check_app_store, check_call_store, check_snapshot_store
+    from .stores import check_app_store, check_call_store, check_snapshot_store, check_span_store
     from .wire.plan import Pace, Scale
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "check_provider",
     "check_sink",
     "check_snapshot_store",
+    "check_span_store",
     "echo",
     "split_tokens",
 ]
@@ -72,6 +73,7 @@ _HOMES = {
     "check_provider": "providers",
     "check_sink": "sinks",
     "check_snapshot_store": "stores",
+    "check_span_store": "stores",
     "echo": "default",
     "split_tokens": "reply",
 }

@@ -120,6 +120,7 @@ from .snapshot import (
     TargetSpec,
     WeightedRelease,
 )
+from .trace import parse_trace_parent
 from .usage import Usage
 
 __all__ = [
@@ -245,6 +246,7 @@ __all__ = [
     "id_floor",
     "id_time_us",
     "new_id",
+    "parse_trace_parent",
     "price_nusd",
     "round_nusd",
     "usd_to_nusd",

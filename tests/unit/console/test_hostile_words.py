@@ -10,6 +10,7 @@ from rigs.console_up import console_over
 from rigs.fake_control import FakeControl
 from rigs.hostile import PAYLOADS, looked_at
 from rigs.sample_day import NOW_US, answer_of, finished, opened_at
+from rigs.sample_traces import AGENT, moved_into, spans_at
 from trimtab.console.content.conversation import answer_turns, pretty, preview, request_turns
 from trimtab.console.content.markdown import MOST_CHARACTERS, plain, render
 from trimtab.types import Attempt, FeedbackGiven, new_id
@@ -58,7 +59,11 @@ def benign_tags(path_of):
 
 
 def pages_with(text, path_of):
-    control = FakeControl([hostile_call(text)], now_us=NOW_US)
+    calls = [hostile_call(text), moved_into(hostile_call(text), 2, NOW_US)]
+    control = FakeControl(calls, now_us=NOW_US)
+    facts = {text: text, "more": {text: [text]}}
+    plan = [(1, 0, text, 0, 5000, text, facts), (2, 1, text, 0, 5000, text, facts)]
+    control.records.spans = spans_at(NOW_US - 1, plan, project=text, key=text)
     browser = signed_in(console_over(control), control, "admin")
     page = browser.get(path_of(control.records.calls[0]))
     assert page.status == 200
@@ -71,6 +76,8 @@ PLACES = {
         "/calls?cols=time,state,model,words,user,session,key,project,route,prompt,tags,finish,id"
     ),
     "call": lambda call: f"/calls/{call.id}",
+    "traces": lambda call: "/traces",
+    "trace": lambda call: f"/traces/{AGENT}",
     "sessions": lambda call: "/sessions",
     "session": lambda call: "/sessions/one?session=" + quote(call.opened.session),
 }

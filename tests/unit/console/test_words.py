@@ -11,7 +11,7 @@ from trimtab.console.words import LANGUAGES, Words
 FOLDER = Path(trimtab.console.__file__).parent
 TEMPLATES = sorted((FOLDER / "templates").iterdir())
 SPOKEN = ("alt", "aria-label", "placeholder", "title", "data-confirm", "data-label")
-MAY_STAND_BARE = {"J", "K", "G", "H", "C", "S", "U", "Enter", "Esc", "Trimtab", "v"}
+MAY_STAND_BARE = {"J", "K", "G", "H", "C", "S", "T", "U", "Enter", "Esc", "Trimtab", "v"}
 
 
 @pytest.fixture(scope="module")

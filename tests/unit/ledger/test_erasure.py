@@ -1,6 +1,7 @@
 """Erasing from the log: no byte of whom it names is left, and everybody else's calls are as they were."""
 
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -319,9 +320,13 @@ def test_blank_frames_are_those_of_any_record(folder, calls, opened, closed):
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
+AT_US = time.time_ns() // 1000
+
+
 def span(trace_id=TRACE, **changes):
     return msgspec.structs.replace(
-        SpanEnded(trace_id, "b" * 16, "", "quagga", "default", 1, 2, "", b'{"q":"a quagga"}'), **changes
+        SpanEnded(trace_id, "b" * 16, "", "quagga", "default", AT_US, AT_US, "", b'{"q":"a quagga"}'),
+        **changes,
     )
 
 
@@ -387,3 +392,36 @@ def test_a_whole_projects_spans_go_too(tmp_path, folder, calls, writer):
         recorder.step()
         assert run_request(recorder, folder, Erasure(project="demo"), whole_project=True).log_records == 1
     assert where(tmp_path) == []
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_spans_of_a_call_whose_opening_left_the_log_go_from_store_and_log(
+    folder, calls, writer, closed, marked, restarts
+):
+    tmp_path = folder.parent
+    first = LogWriter(folder, "worker-2")
+    write(first, closed, marked(trace_parent=f"00-{TRACE}-b7ad6b7169203331-01"))
+    first.close()
+    recorder = Recorder(folder, calls)
+    recorder.drain()
+    writer.append(span())
+    writer.append(span("f" * 32, name="other", attributes=b"{}"))
+    recorder.step()
+    assert len(where(tmp_path)) >= 2
+    if restarts:
+        recorder.close()
+        recorder = Recorder(folder, calls)
+    unread = span(span_id="c" * 16)
+    writer.append(unread)
+    result = run_request(recorder, folder)
+    assert (result.calls, result.log_records) == (1, 2)
+    assert where(tmp_path) == []
+    # What is told of that trace from now on is not kept: the store has nothing of it, the log loses it in time.
+    writer.append(span(span_id="d" * 16))
+    writer.close()
+    assert recorder.drain().spans == 0
+    recorder.drain()
+    assert list(folder.glob("*.log")) == []
+    assert where(tmp_path) == []
+    assert [one.name for one in calls.spans()] == ["other"]
+    recorder.close()

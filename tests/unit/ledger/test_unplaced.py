@@ -181,6 +181,7 @@ def test_spans_go_to_a_store_that_takes_them(folder, store, write):
         return len(spans)
 
     store.insert_spans = insert_spans
+    store.trace = store.traces = store.spans = store.traces_of = store.erase_traces = insert_spans
     write.writers[0].append(span())
     with Recorder(folder, store) as recorder:
         progress = recorder.step()

@@ -15,9 +15,9 @@ from sdk_gateway import Gateway, reply
 
 from rigs.gateway import POLICY, GatewayRig
 from trimtab.sdk import ApiError, AsyncClient, Client, Tracer, current_span, in_this_span
-from trimtab.sdk.spans import Span, encoded, parse_trace_parent
+from trimtab.sdk.spans import Span, encoded
 from trimtab.sdk.spans.shorten import LARGEST_BYTES, shorten
-from trimtab.types import Opened, ProviderSpec, Snapshot, SpanEnded
+from trimtab.types import Opened, ProviderSpec, Snapshot, SpanEnded, parse_trace_parent
 
 
 class Box:

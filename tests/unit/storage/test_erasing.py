@@ -13,6 +13,7 @@ from trimtab.storage.sqlite.connection import connect
 from trimtab.storage.sqlite.payload import PayloadCodec
 from trimtab.storage.sqlite.schema import DAY_FORMATS, LOOKUPS
 from trimtab.testing.calls import NOON_MS, sample_call, unfinished
+from trimtab.testing.spans import in_trace, sample_span
 from trimtab.types import Call, FeedbackGiven, StorageError, new_id
 
 MARKER = "quagga"
@@ -243,3 +244,31 @@ def test_rows_that_moved_between_pages_leave_no_copies(tmp_path: Path) -> None:
     store.close()
     assert where_is(b"quagga", tmp_path) == []
     check(tmp_path / "calls-20260922.db")
+
+
+def test_a_file_from_before_there_were_spans_gets_their_tables_and_knows_its_calls_traces(
+    tmp_path: Path,
+) -> None:
+    store = open_call_store(tmp_path)
+    old = [sample_call(ms=NOON_MS + i, user="u", trace_parent=in_trace(i)) for i in range(1, 4)]
+    store.insert(old)
+    store.close()
+    for path in tmp_path.glob("*.db"):
+        connection = connect(path, formats=DAY_FORMATS)
+        for table in ("span", "trace", "trace_call", "erased_trace"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.close()
+    reader = open_call_store(tmp_path, read_only=True)
+    assert reader.traces() == list(reader.spans()) == []
+    assert reader.trace(f"{2:032x}") is None
+    store = open_call_store(tmp_path)
+    assert store.insert_spans([sample_span(2, 1)]) == 1
+    for one in (store, reader):
+        found = one.trace(f"{2:032x}")
+        assert found is not None
+        assert [call.id for call in found.calls] == [old[1].id]
+        assert [row.calls for row in one.traces()] == [1]
+    assert len(store.erase(Erasure(user="u"))) == 3
+    assert reader.traces() == []
+    reader.close()
+    store.close()

@@ -13,14 +13,16 @@ from . import (
     providers,
     settings,
     snapshot,
+    traces,
     traffic,
     upkeep,
     users,
 )
 from .calls import CallRow, call_query, call_row
 from .models import model_rows
+from .traces import is_trace_id, trace_reply
 
-__all__ = ["ROUTES", "CallRow", "call_query", "call_row", "model_rows"]
+__all__ = ["ROUTES", "CallRow", "call_query", "call_row", "is_trace_id", "model_rows", "trace_reply"]
 
 ROUTES = (
     *machine.ROUTES,
@@ -33,6 +35,7 @@ ROUTES = (
     *settings.ROUTES,
     *users.ROUTES,
     *calls.ROUTES,
+    *traces.ROUTES,
     *traffic.ROUTES,
     *models.ROUTES,
     *snapshot.ROUTES,

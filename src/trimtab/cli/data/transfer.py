@@ -1,4 +1,4 @@
-"""`trimtab export` and `trimtab import`: recorded calls as lines of JSON or as a Parquet file, and back."""
+"""`trimtab export` and `trimtab import`: recorded calls and spans as lines of JSON or as a Parquet file, and back."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Literal, TypeVar
 
 import msgspec
 from cyclopts import Parameter
@@ -15,8 +15,8 @@ from trimtab.cli.calls import Which, call_query
 from trimtab.cli.config import load
 from trimtab.cli.options import AsJson, Place
 from trimtab.cli.terminal import CommandFailed, is_terminal, note, write, write_json
-from trimtab.storage import CallQuery, CallStore, call_line, read_call_line
-from trimtab.types import Call, SystemClock, TrimtabError
+from trimtab.storage import CallQuery, TraceStore, call_line, read_line, span_line
+from trimtab.types import Call, SpanEnded, SystemClock, TrimtabError, parse_trace_parent
 
 _PAGE = 50
 """Calls held in memory at once; each may be as large as the limits of a request and a reply together."""
@@ -25,6 +25,8 @@ _BATCH_BYTES = 8_000_000
 _BATCH_CALLS = 500
 _LONGEST_LINE = 1_000_000_000
 _SAY_EVERY_S = 1.0
+_MOST_SPANS = 1_000_000
+"""Of one trace."""
 
 
 def export(
@@ -36,7 +38,8 @@ def export(
 ) -> int:
     """Write recorded calls with their words, newest first; `trimtab import` reads the lines back, byte for byte.
 
-    Works while Trimtab runs. Progress goes to stderr.
+    Lines of spans follow: those of the calls' traces, and with --project, --since and --until alone, all of that
+    time. Works while Trimtab runs. Progress goes to stderr.
 
     Args:
         words: Words that must all occur in request or answer.
@@ -52,7 +55,8 @@ def export(
     if out is None and is_terminal(sys.stdout):
         note("Writing to the terminal; --out FILE writes a file.", "dim")
     with ExitStack() as stack:
-        calls = _matching(stack.enter_context(_stored(place or Place())), query)
+        store = stack.enter_context(_stored(place or Place()))
+        calls = _matching(store, query)
         counter = _Counter("exported")
         if format == "parquet":
             from .parquet import write_parquet
@@ -61,8 +65,13 @@ def export(
             write_parquet(counter.counted(calls), file)
         else:
             file = sys.stdout.buffer if out is None else stack.enter_context(_new_file(out))
+            traces: set[bytes] = set()
             for call in counter.counted(calls):
                 file.write(call_line(call))
+                if parsed := parse_trace_parent(call.opened.trace_parent):
+                    traces.add(bytes.fromhex(parsed[0]))
+            for span in _spans(store, query, traces):
+                file.write(span_line(span))
             file.flush()
     counter.say_last()
     return 0
@@ -75,9 +84,9 @@ def import_calls(
     *,
     json: AsJson = False,
 ) -> int:
-    """Read calls that `trimtab export` wrote. Calls that are stored already stay as they are.
+    """Read calls and spans that `trimtab export` wrote. What is stored already stays as it is.
 
-    Where Trimtab runs, the calls go through its log, and show within seconds.
+    Where Trimtab runs, they go through its log, and show within seconds.
 
     Args:
         file: A file of lines, or `-` for stdin.
@@ -91,11 +100,11 @@ def import_calls(
     new: int | None = None
     with ExitStack() as stack:
         lines = sys.stdin.buffer if str(file) == "-" else stack.enter_context(_open(file))
-        calls = counter.counted(_read(lines, str(file)))
+        records = counter.counted(_read(lines, str(file)))
         if find_running(data_dir) is None:
-            new = _insert(calls, stack.enter_context(open_local(data_dir)).calls)
+            new = _insert(records, stack.enter_context(open_local(data_dir)).calls)
         else:
-            _append(calls, data_dir)
+            _append(records, data_dir)
     if json:
         write_json({"read": counter.number, "new": new})
     elif new is None:
@@ -103,6 +112,9 @@ def import_calls(
     else:
         write(f"{counter.number} calls read, {new} of them new.")
     return 0
+
+
+_T = TypeVar("_T", bound=Call | SpanEnded)
 
 
 class _Counter:
@@ -113,10 +125,11 @@ class _Counter:
         self._what = what
         self._said_at = time.monotonic()
 
-    def counted(self, calls: Iterator[Call]) -> Iterator[Call]:
-        for call in calls:
-            yield call
-            self.number += 1
+    def counted(self, records: Iterator[_T]) -> Iterator[_T]:
+        """Yield records; spans are not counted."""
+        for record in records:
+            yield record
+            self.number += isinstance(record, Call)
             if self.number % 100 == 0 and time.monotonic() - self._said_at >= _SAY_EVERY_S:
                 self._said_at = time.monotonic()
                 note(f"{self.number} calls {self._what} ...", "dim")
@@ -126,7 +139,7 @@ class _Counter:
 
 
 @contextmanager
-def _stored(place: Place) -> Iterator[CallStore | None]:
+def _stored(place: Place) -> Iterator[TraceStore | None]:
     from trimtab.serve import open_reader
 
     data_dir = load(place).data_dir
@@ -137,7 +150,7 @@ def _stored(place: Place) -> Iterator[CallStore | None]:
             yield store
 
 
-def _matching(store: CallStore | None, query: CallQuery) -> Iterator[Call]:
+def _matching(store: TraceStore | None, query: CallQuery) -> Iterator[Call]:
     """Yield matching calls page by page."""
     query = msgspec.structs.replace(query, limit=_PAGE)
     while store is not None:
@@ -146,6 +159,21 @@ def _matching(store: CallStore | None, query: CallQuery) -> Iterator[Call]:
         if len(page) < _PAGE:
             return
         query = msgspec.structs.replace(query, before=page[-1].id)
+
+
+def _spans(store: TraceStore | None, query: CallQuery, traces: set[bytes]) -> Iterator[SpanEnded]:
+    """Yield the spans of a query's project and time where it asks for no more than that, else those of traces."""
+    wide = CallQuery(
+        project=query.project, since_us=query.since_us, until_us=query.until_us, limit=query.limit
+    )
+    if store is None:
+        return
+    if query == wide:
+        yield from store.spans(project=query.project, since_us=query.since_us, until_us=query.until_us)
+        return
+    for trace in sorted(traces):
+        found = store.trace(trace.hex(), most_spans=_MOST_SPANS, most_calls=0)
+        yield from found.spans if found is not None else ()
 
 
 @contextmanager
@@ -172,14 +200,14 @@ def _open(path: Path) -> IO[bytes]:
         raise CommandFailed(f"{str(path)!r} cannot be read: {error.strerror}", exit_code=2) from error
 
 
-def _read(lines: IO[bytes], name: str) -> Iterator[Call]:
+def _read(lines: IO[bytes], name: str) -> Iterator[Call | SpanEnded]:
     number = 0
     while line := lines.readline(_LONGEST_LINE):
         number += 1
         if not line.strip():
             continue
         try:
-            yield read_call_line(line)
+            yield read_line(line)
         except ValueError as error:
             raise CommandFailed(f"{name}, line {number}: {error}", mend=_SO_FAR, exit_code=2) from error
         except TrimtabError as error:
@@ -189,25 +217,27 @@ def _read(lines: IO[bytes], name: str) -> Iterator[Call]:
 _SO_FAR = "what stands before it is imported; mend the line, and import the file again: nothing is doubled"
 
 
-def _insert(calls: Iterator[Call], store: CallStore) -> int:
-    """Store calls in batches, and index their words; return how many were new."""
+def _insert(records: Iterator[Call | SpanEnded], store: TraceStore) -> int:
+    """Store calls and spans in batches, and index their words; return how many calls were new."""
     new = 0
-    for batch in _batches(calls):
-        new += store.insert(batch)
-        store.insert_feedback([given for call in batch for given in call.feedback])
+    for batch in _batches(records):
+        calls = [record for record in batch if isinstance(record, Call)]
+        new += store.insert(calls)
+        store.insert_feedback([given for call in calls for given in call.feedback])
+        store.insert_spans([record for record in batch if isinstance(record, SpanEnded)])
         while store.index_pending():
             pass
     store.flush()
     return new
 
 
-def _batches(calls: Iterator[Call]) -> Iterator[list[Call]]:
-    batch: list[Call] = []
+def _batches(records: Iterator[Call | SpanEnded]) -> Iterator[list[Call | SpanEnded]]:
+    batch: list[Call | SpanEnded] = []
     size = 0
     try:
-        for call in calls:
-            batch.append(call)
-            size += len(call.opened.request) + (len(call.closed.response) if call.closed else 0)
+        for record in records:
+            batch.append(record)
+            size += _size(record)
             if len(batch) >= _BATCH_CALLS or size >= _BATCH_BYTES:
                 yield batch
                 batch, size = [], 0
@@ -217,18 +247,27 @@ def _batches(calls: Iterator[Call]) -> Iterator[list[Call]]:
     yield batch
 
 
-def _append(calls: Iterator[Call], data_dir: Path) -> None:
-    """Write calls into the log of a Trimtab that runs, as any process does that makes calls."""
+def _size(record: Call | SpanEnded) -> int:
+    if isinstance(record, SpanEnded):
+        return len(record.attributes)
+    return len(record.opened.request) + (len(record.closed.response) if record.closed else 0)
+
+
+def _append(records: Iterator[Call | SpanEnded], data_dir: Path) -> None:
+    """Write records into the log of a Trimtab that runs, as any process does that makes calls."""
     from trimtab.ledger import LogWriter
     from trimtab.serve import Layout
 
     writer = LogWriter(Layout(data_dir.absolute()).log, "import")
     try:
-        for call in calls:
-            writer.append(call.opened)
-            if call.closed is not None:
-                writer.append(call.closed)
-            for given in call.feedback:
+        for record in records:
+            if isinstance(record, SpanEnded):
+                writer.append(record)
+                continue
+            writer.append(record.opened)
+            if record.closed is not None:
+                writer.append(record.closed)
+            for given in record.feedback:
                 writer.append(given)
     finally:
         writer.close()

@@ -8,5 +8,17 @@ Entry: `open_calls`, `running`, `admin`.
 
 from .link import admin, quoted, running
 from .store import AdminCalls, Calls, call_json, open_calls, read_call
+from .traces import attributes_of, trace_json
 
-__all__ = ["AdminCalls", "Calls", "admin", "call_json", "open_calls", "quoted", "read_call", "running"]
+__all__ = [
+    "AdminCalls",
+    "Calls",
+    "admin",
+    "attributes_of",
+    "call_json",
+    "open_calls",
+    "quoted",
+    "read_call",
+    "running",
+    "trace_json",
+]

@@ -16,7 +16,7 @@ from .link import admin, quoted
 
 if TYPE_CHECKING:
     from trimtab.serve import Running
-    from trimtab.storage import CallQuery
+    from trimtab.storage import CallQuery, Trace, TraceRow
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -33,6 +33,14 @@ class Calls(Protocol):
 
     def get(self, call_id: str) -> Call | None:
         """Return one call with payload and feedback, or None."""
+        ...
+
+    def traces(self, *, project: str = "", before: str = "", limit: int = 50) -> list[TraceRow]:
+        """Return traces that have spans, newest first."""
+        ...
+
+    def trace(self, trace_id: str, *, most_spans: int, most_calls: int) -> Trace | None:
+        """Return one trace's spans and calls, or None."""
         ...
 
 
@@ -69,6 +77,14 @@ class NoCalls:
         """Return nothing."""
         return None
 
+    def traces(self, *, project: str = "", before: str = "", limit: int = 50) -> list[TraceRow]:
+        """Return nothing."""
+        return []
+
+    def trace(self, trace_id: str, *, most_spans: int, most_calls: int) -> Trace | None:
+        """Return nothing."""
+        return None
+
 
 class AdminCalls:
     """The calls of a running Trimtab, over its admin API."""
@@ -93,6 +109,27 @@ class AdminCalls:
         """See `Calls.get`."""
         try:
             return read_call(admin(self._target, "GET", f"calls/{quoted(call_id)}"))
+        except CommandFailed as failure:
+            if failure.exit_code == 1:
+                return None
+            raise
+
+    def traces(self, *, project: str = "", before: str = "", limit: int = 50) -> list[TraceRow]:
+        """See `Calls.traces`."""
+        from trimtab.storage import TraceRow
+
+        fields = {"project": project, "before": before, "limit": limit}
+        return [
+            _struct(TraceRow, row) for row in admin(self._target, "GET", "traces", query=fields)["traces"]
+        ]
+
+    def trace(self, trace_id: str, *, most_spans: int, most_calls: int) -> Trace | None:
+        """See `Calls.trace`."""
+        from .traces import read_trace
+
+        fields = {"spans": most_spans, "calls": most_calls}
+        try:
+            return read_trace(admin(self._target, "GET", f"traces/{quoted(trace_id)}", query=fields))
         except CommandFailed as failure:
             if failure.exit_code == 1:
                 return None

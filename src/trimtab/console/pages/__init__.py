@@ -10,7 +10,7 @@ from trimtab.console import admin
 from trimtab.console.routes import Route
 from trimtab.console.site import MenuGroup
 
-from . import call, calls, home, preferences, sessions, sign_in
+from . import call, calls, home, preferences, sessions, sign_in, traces
 
 ROUTES: tuple[Route, ...] = (
     *sign_in.ROUTES,
@@ -19,6 +19,7 @@ ROUTES: tuple[Route, ...] = (
     *calls.ROUTES,
     *call.ROUTES,
     *sessions.ROUTES,
+    *traces.ROUTES,
     *admin.ROUTES,
 )
 """Every page and action of the console."""
@@ -30,6 +31,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("nav.home", "/"),
             ("nav.calls", "/calls"),
             ("nav.sessions", "/sessions"),
+            ("nav.traces", "/traces"),
             ("nav.alerts", "/alerts"),
         ),
     ),

@@ -9,13 +9,14 @@ from starlette.responses import Response
 from trimtab.api import call_row
 from trimtab.console.content.conversation import MOST_TURNS, Turn, answer_turns, decode, pretty, request_turns
 from trimtab.console.content.markdown import MOST_CHARACTERS, plain, render
+from trimtab.console.content.trace import around
 from trimtab.console.costs import cost_parts
 from trimtab.console.lists import Row, filters, query_of
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
 from trimtab.console.waterfall import waterfall
 from trimtab.storage import CallQuery
-from trimtab.types import Call, CallerError, NotFound, id_time_us
+from trimtab.types import Call, CallerError, NotFound, SpanEnded, id_time_us, parse_trace_parent
 
 _RENDERED = 3 * MOST_CHARACTERS
 """Characters of Markdown that one page renders; what comes after is shown as it is."""
@@ -27,6 +28,9 @@ _AHEAD_S = (1, 30, 900, 21_600, 86_400, 30 * 86_400)
 """Windows after a call in which its newer neighbour is looked for, in seconds."""
 
 _NEAR = 100
+_SPANS = 500
+"""Of a call's trace, among which those around it are looked for."""
+
 _HIDDEN = ("hash", "none")
 _SHA256_BYTES = 32
 
@@ -52,6 +56,17 @@ class ShownTurn:
     parts: tuple[ShownPart, ...]
 
 
+@dataclass(frozen=True)
+class InTrace:
+    """The trace that a call was made in."""
+
+    address: str
+    spans: int
+    calls: int
+    around: tuple[SpanEnded, ...]
+    """The spans that the call was made in, the outermost first."""
+
+
 async def show(visit: Visit) -> Response:
     """Return the page of a call."""
     call = await _call(visit)
@@ -70,6 +85,7 @@ async def show(visit: Visit) -> Response:
         raw=[(name, *_raw(raw)) for name, raw in _payloads(call)],
         waterfall=waterfall(call),
         lineage=lineage(visit, call),
+        in_trace=await _in_trace(visit, call),
         parameters=_parameters(call),
         costs=cost_parts(call, visit.site.catalog(await visit.control.machine.snapshot())),
         older=visit.link(f"/calls/{older}", **carried) if older else "",
@@ -150,7 +166,7 @@ def lineage(visit: Visit, call: Call) -> list[tuple[str, str, str]]:
         ("client", opened.client, ""),
         ("parent", opened.parent_call, f"/calls/{opened.parent_call}"),
         ("replay", opened.replay_of, f"/calls/{opened.replay_of}"),
-        ("trace", opened.trace_parent, ""),
+        ("trace", opened.trace_parent, _trace_address(visit, call)),
         ("response_id", closed.provider_response_id if closed else "", ""),
         ("request_id", closed.provider_request_id if closed else "", ""),
         ("id", opened.id, ""),
@@ -170,6 +186,27 @@ async def _call(visit: Visit) -> Call:
             f"there is no call {call_id}; it was never recorded here, was erased, or is too old", param="id"
         )
     return call
+
+
+def _trace_address(visit: Visit, call: Call) -> str:
+    parsed = parse_trace_parent(call.opened.trace_parent)
+    return visit.link(f"/traces/{parsed[0]}") if parsed is not None else ""
+
+
+async def _in_trace(visit: Visit, call: Call) -> InTrace | None:
+    """Return what is known of a call's trace; None where it is this call alone."""
+    parsed = parse_trace_parent(call.opened.trace_parent)
+    trace = None
+    if parsed is not None:
+        trace = await visit.control.records.trace(parsed[0], most_spans=_SPANS, most_calls=0)
+    if trace is None or (not trace.spans and trace.more_calls < 2):
+        return None
+    return InTrace(
+        address=_trace_address(visit, call),
+        spans=len(trace.spans) + trace.more_spans,
+        calls=trace.more_calls,
+        around=tuple(around(trace, call)),
+    )
 
 
 async def _neighbours(visit: Visit, call: Call) -> tuple[str, str]:

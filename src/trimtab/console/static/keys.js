@@ -1,5 +1,5 @@
 // The keyboard: J and K move through rows or go to the neighbouring call, / searches, G and a letter goes to a page.
-const PAGES = { h: "/", c: "/calls", s: "/sessions", m: "/models", p: "/providers", k: "/keys", a: "/audit" };
+const PAGES = { h: "/", c: "/calls", s: "/sessions", t: "/traces", m: "/models", p: "/providers", k: "/keys", a: "/audit" };
 const GOTO_MS = 1200;
 
 function typing(target) {

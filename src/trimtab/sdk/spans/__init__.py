@@ -9,7 +9,6 @@ from .span import (
     enter,
     in_this_span,
     leave,
-    parse_trace_parent,
 )
 
 __all__ = [
@@ -21,5 +20,4 @@ __all__ = [
     "enter",
     "in_this_span",
     "leave",
-    "parse_trace_parent",
 ]

@@ -1,7 +1,6 @@
 """Spans: pieces of an application's own work, nested, and what of them travels with calls."""
 
 import os
-import re
 import time
 from collections.abc import Callable
 from contextvars import ContextVar, Token, copy_context
@@ -14,10 +13,6 @@ from .shorten import shorten
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_PARENT = re.compile(
-    r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?", re.ASCII
-)
 
 
 class FinishedSpan(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,12 +107,6 @@ def enter(span: Span) -> Token[Span | None]:
 def leave(token: Token[Span | None]) -> None:
     """Make the span before it current again."""
     _CURRENT.reset(token)
-
-
-def parse_trace_parent(header: str) -> tuple[str, str] | None:
-    """Return (trace id, span id) of a `traceparent` header; None where it is none (W3C trace context, 3.2)."""
-    found = _PARENT.fullmatch(header.strip())
-    return None if found is None or header.startswith("ff") else (found[1], found[2])
 
 
 def in_this_span(function: Callable[P, R]) -> Callable[P, R]:

@@ -9,8 +9,9 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from trimtab.sdk.aio import AsyncClient
-from trimtab.sdk.spans import FinishedSpan, Span, current_span, encoded, enter, leave, parse_trace_parent
+from trimtab.sdk.spans import FinishedSpan, Span, current_span, encoded, enter, leave
 from trimtab.sdk.transport import Transport
+from trimtab.types import parse_trace_parent
 
 from .observed import Recording, observed
 from .outbox import Delivery, Exporter, Outbox

@@ -9,7 +9,7 @@ import msgspec
 from trimtab.api import Erased
 from trimtab.ledger import Durability, LogWriter
 from trimtab.serve.data import known_backups
-from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
+from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow, Trace, TraceRow
 from trimtab.types import Actor, Call, CallerError, FeedbackGiven, NotFound, new_id
 
 from .erase import erase
@@ -58,6 +58,18 @@ class Records:
         """See `api.Records.sessions`."""
         return await self._room.stores.calls(
             lambda calls: calls.sessions(project=project, before=before, limit=limit)
+        )
+
+    async def traces(self, *, project: str = "", before: str = "", limit: int = 50) -> list[TraceRow]:
+        """See `api.Records.traces`."""
+        return await self._room.stores.calls(
+            lambda calls: calls.traces(project=project, before=before, limit=limit)
+        )
+
+    async def trace(self, trace_id: str, *, most_spans: int, most_calls: int) -> Trace | None:
+        """See `api.Records.trace`."""
+        return await self._room.stores.calls(
+            lambda calls: calls.trace(trace_id, most_spans=most_spans, most_calls=most_calls)
         )
 
     async def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from trimtab.serve.folder import Layout
-from trimtab.storage import AppStore, CallStore, SnapshotStore
+from trimtab.storage import AppStore, SnapshotStore, TraceStore
 
 _T = TypeVar("_T")
 
@@ -21,7 +21,7 @@ class Stores:
         self._app_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="app-store")
         self._calls_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="call-store")
         self._app: AppStore
-        self._calls: CallStore
+        self._calls: TraceStore
 
     def __enter__(self) -> "Stores":
         from trimtab.storage.files import open_snapshot_store
@@ -44,6 +44,6 @@ class Stores:
         """Do something with the app store, and the snapshots, on their thread."""
         return await asyncio.get_running_loop().run_in_executor(self._app_thread, work, self._app)
 
-    async def calls(self, work: Callable[[CallStore], _T]) -> _T:
-        """Do something with the call store, on its thread."""
+    async def calls(self, work: Callable[[TraceStore], _T]) -> _T:
+        """Do something with the store of calls and spans, on its thread."""
         return await asyncio.get_running_loop().run_in_executor(self._calls_thread, work, self._calls)

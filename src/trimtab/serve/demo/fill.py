@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,7 @@ from trimtab.types import FeedbackGiven, KeySpec, Project
 from .day import MINUTE_US, Planned, incident_of, plan_day
 from .play import Player
 from .texts import load_texts
+from .traced import Tracing
 
 DEMO: Final = "demo"
 """The project's name."""
@@ -65,7 +66,7 @@ def add_project(app: AppStore, now_us: int) -> dict[str, str]:
 
 
 def fill_log(log: Path, keys: dict[str, str], now_us: int, say: Say = lambda _text: None) -> Filled:
-    """Write a day of calls to the append log, as one more writer; a recorder stores them. Some 2 s of CPU.
+    """Write a day of calls and traces to the append log, as one more writer; a recorder stores them. Some 2 s of CPU.
 
     Args:
         log: the log's folder.
@@ -81,18 +82,30 @@ def fill_log(log: Path, keys: dict[str, str], now_us: int, say: Say = lambda _te
     player = Player(DEMO, keys, incident_of(planned, now_us), rng)
     writer = LogWriter(log, "demo")
     try:
-        return asyncio.run(_write(writer, player, planned, say))
+        tracing = Tracing(Random(f"{SEED}-{now_us}-traces"))  # noqa: S311
+        return asyncio.run(_write(writer, Playing(player, tracing), planned, say))
     finally:
         writer.close()
 
 
-async def _write(writer: LogWriter, player: Player, planned: list[Planned], say: Say) -> Filled:
+class Playing(NamedTuple):
+    """What makes records of planned calls."""
+
+    player: Player
+    tracing: Tracing
+
+
+async def _write(writer: LogWriter, playing: Playing, planned: list[Planned], say: Say) -> Filled:
+    player = playing.player
     judged = 0
     told = time.monotonic()
     # Two calls whose worker died over them.
     lost = {len(planned) * 3 // 5, len(planned) * 9 // 10}
     for number, one in enumerate(planned):
         opened, closed = await player.play(one)
+        opened, spans = playing.tracing.around(one, opened, closed)
+        for span in spans:
+            writer.append(span)
         writer.append(opened)
         if number not in lost:
             writer.append(closed)
@@ -100,6 +113,8 @@ async def _write(writer: LogWriter, player: Player, planned: list[Planned], say:
         if time.monotonic() - told >= 0.5:
             told = time.monotonic()
             say(f"demo: {number + 1:,} of {len(planned):,} calls")
+    for span in playing.tracing.rest():
+        writer.append(span)
     say(f"demo: {len(planned):,} calls of the last 24 hours, in the project {DEMO!r}")
     return Filled(calls=len(planned), feedback=judged)
 

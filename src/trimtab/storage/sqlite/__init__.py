@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trimtab.storage.app_port import AppStore
-    from trimtab.storage.ports import CallStore
+    from trimtab.storage.span_port import TraceStore
     from trimtab.types import Clock
 
     from .replies import SqliteReplyCache
@@ -45,8 +45,8 @@ def __getattr__(name: str) -> object:
 
 def open_call_store(
     folder: str | Path, *, read_only: bool = False, roll_bytes: int | None = None
-) -> "CallStore":
-    """Open the call store of a folder.
+) -> "TraceStore":
+    """Open the store of calls and spans of a folder.
 
     Args:
         folder: where the day files stand; a writer creates it (mode 0700).
@@ -57,12 +57,13 @@ def open_call_store(
         FormatTooNew: a newer Trimtab wrote the folder.
         StorageError: the folder cannot be read or written.
     """
-    from .calls import ROLL_BYTES, SqliteCallStore
+    from .calls import ROLL_BYTES
     from .manifest import check_manifest
+    from .spans.traces import SqliteTraceStore
 
     path = Path(folder)
     check_manifest(path, read_only=read_only)
-    return SqliteCallStore(
+    return SqliteTraceStore(
         path, read_only=read_only, roll_bytes=ROLL_BYTES if roll_bytes is None else roll_bytes
     )
 

@@ -16,7 +16,7 @@ from trimtab.types import Call, FeedbackGiven, StorageError
 
 from . import lookups, upkeep
 from .connection import connect, snapshot, storage_errors, transaction
-from .erase import Condition, erase_calls, erase_feedback
+from .erase import Condition, erase_calls, erase_feedback, traces_of
 from .gaps import wipe_gaps
 from .lookups import InSession
 from .payload import CODEC, Parts, PayloadCodec
@@ -24,6 +24,7 @@ from .rollups import Tally, facts_of
 from .rows import COLUMNS, FEEDBACK_COLUMNS, feedback_from_row, feedback_row, from_row, to_row
 from .schema import DAY_FORMATS
 from .search import Search
+from .spans import SpanTable
 
 _INSERT = (
     f"INSERT OR IGNORE INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
@@ -48,6 +49,7 @@ class DayFile:
         self._codec = codec
         self._complete = False
         self._connection = connect(path, formats=DAY_FORMATS, read_only=read_only)
+        self.spans = SpanTable(lambda: self._connection, path, codec)
 
     def close(self) -> None:
         """Release the file."""
@@ -65,6 +67,7 @@ class DayFile:
     def insert(self, batch: dict[bytes, Call]) -> int:
         """Store what is not there yet, in one transaction; return how many calls were new."""
         self.complete()
+        self.spans.create()
         with storage_errors(self.path), transaction(self._connection):
             self.dirty = True
             places = dict(
@@ -93,6 +96,7 @@ class DayFile:
             if not present:
                 return batch
             self.complete()
+            self.spans.create()
             self.dirty = True
             with transaction(self._connection):
                 tally = Tally()
@@ -162,6 +166,7 @@ class DayFile:
             if o.purpose == "live":
                 tally.add(facts_of(call, blob))
         run = self._connection.executemany
+        self.spans.note_calls((call.opened.trace_parent, blob) for _, call, blob in stored)
         run("INSERT INTO payload (place, codec, body) VALUES (?, ?, ?)", payloads)
         run("INSERT INTO pending (place, embeddings) VALUES (?, ?)", pending)
         if tags:
@@ -243,9 +248,15 @@ class DayFile:
         self._complete = True
         return added
 
+    def traces_of(self, condition: Condition) -> set[bytes]:
+        """Return the traces that matching calls were made in."""
+        with storage_errors(self.path):
+            return traces_of(self._connection, condition)
+
     def erase(self, condition: Condition) -> Iterator[bytes]:
         """Delete matching calls with all that hangs on them; yield the ids of those that are gone."""
         self.complete()
+        self.spans.create()
         with storage_errors(self.path):
             self.dirty = True
             yield from erase_calls(self._connection, condition)
@@ -295,11 +306,11 @@ class DayFile:
 
     # Reading
 
-    def get(self, blob: bytes) -> Call | None:
-        """Return a call with its payload, without feedback; or None."""
+    def get(self, blob: bytes, *, payload: bool = True) -> Call | None:
+        """Return a call, with its payload unless told otherwise, without feedback; or None."""
         with storage_errors(self.path), snapshot(self._connection):
             row = self._connection.execute(_SELECT + " WHERE id = ?", (blob,)).get
-            return None if row is None else from_row(row, self._payload(row[0]), ())
+            return None if row is None else from_row(row, self._payload(row[0]) if payload else _NOTHING, ())
 
     def find(self, search: Search, limit: int, *, payload: bool) -> list[Call]:
         """Return the newest `limit` matching calls, without feedback, newest first."""

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import apsw
 
 from trimtab.storage.ports import Erasure
+from trimtab.types import parse_trace_parent
 
 from .connection import transaction
 from .rollups import FACTS, Facts, Tally
+from .spans import forget_calls
 from .upkeep import note_deletion
 
 _BATCH = 2000
@@ -65,6 +67,16 @@ def erase_calls(connection: apsw.Connection, condition: Condition) -> Iterator[b
         yield from ids
 
 
+def traces_of(connection: apsw.Connection, condition: Condition) -> set[bytes]:
+    """Return the traces that matching calls were made in."""
+    rows = connection.execute(
+        f"SELECT DISTINCT trace_parent FROM calls WHERE {condition.sql} AND trace_parent <> ''",
+        condition.values,
+    )
+    parsed = (parse_trace_parent(trace_parent) for (trace_parent,) in rows)
+    return {bytes.fromhex(found[0]) for found in parsed if found is not None}
+
+
 def erase_feedback(
     connection: apsw.Connection, on_calls: Iterable[bytes], condition: Condition | None
 ) -> None:
@@ -81,6 +93,10 @@ def erase_feedback(
 def _delete(connection: apsw.Connection, places: list[tuple[int]]) -> None:
     run = connection.executemany
     tags: list[Any] = run("SELECT tags, place FROM calls WHERE place = ? AND tags <> ''", places).fetchall()
+    traced: list[Any] = run(
+        "SELECT trace_parent, id FROM calls WHERE place = ? AND trace_parent <> ''", places
+    ).fetchall()
+    forget_calls(connection, traced)
     run("DELETE FROM tag WHERE name IN (SELECT value FROM json_each(?)) AND place = ?", tags)
     run("DELETE FROM words WHERE rowid = ?", places)
     for table in ("pending", "payload", "calls"):

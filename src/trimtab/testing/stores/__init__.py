@@ -7,5 +7,6 @@ time: the kits close stores and open them again.
 from .app_store import check_app_store, check_back_up
 from .call_store import check_call_store
 from .snapshot_store import check_snapshot_store
+from .span_store import check_span_store
 
-__all__ = ["check_app_store", "check_back_up", "check_call_store", "check_snapshot_store"]
+__all__ = ["check_app_store", "check_back_up", "check_call_store", "check_snapshot_store", "check_span_store"]
