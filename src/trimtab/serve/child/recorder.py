@@ -50,9 +50,7 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
         nonlocal said, unplaced
         if progress.unplaced > unplaced:
             unplaced = progress.unplaced
-            log.warning(
-                "feedback left out, for no call has the response id that it names: %d so far", unplaced
-            )
+            log.warning("feedback left out, for the call that it names is not recorded: %d so far", unplaced)
         if progress.error and progress.error != said:
             log.error("calls wait in the log, none is lost: %s", progress.error)
         elif said and not progress.error:
