@@ -127,7 +127,7 @@ def everything(store: CallStore) -> Iterator[Call]:
 
 
 def marker_of(row: Call) -> str:
-    """The user's message of a stored call; of the demo's, which repeat themselves, the id."""
-    if row.opened.project == "demo":
+    """The user's message of a stored call; the id of one of the demo, whose words repeat, or without words."""
+    if row.opened.project == "demo" or not row.opened.request:
         return row.id
     return str(msgspec.json.decode(row.opened.request)["messages"][-1]["content"])

@@ -98,14 +98,24 @@ FACE: Checks = {
         tests=(
             (
                 "an erased user leaves no trace in store, index, log and later backups",
-                ("tests/integration/test_erase_kill.py", "tests/e2e/test_secrets.py"),
+                (
+                    "tests/e2e/data/test_erase.py",
+                    "tests/integration/test_erase_kill.py",
+                    "tests/e2e/test_secrets.py",
+                ),
             ),
             (
                 "export and import round-trip",
                 ("tests/unit/cli/test_transfer.py", "tests/property/test_storage_lines.py"),
             ),
-            ("a backup under load restores to a consistent state", ("tests/unit/serve/test_backup.py",)),
-            ("retention and disk budget hold under a full disk", ("tests/unit/ledger/test_keeping.py",)),
+            (
+                "a backup under load restores to a consistent state, and kill -9 in the middle of one breaks nothing",
+                ("tests/e2e/data/test_backup.py", "tests/unit/serve/test_backup.py"),
+            ),
+            (
+                "retention and disk budget hold under a full disk",
+                ("tests/e2e/data/test_full_disk.py", "tests/unit/ledger/test_keeping.py"),
+            ),
         ),
     ),
     "demo": Check(

@@ -90,9 +90,10 @@ class LiveCall:
             for name, value in plan.defaults.items():
                 parsed.fields.setdefault(name, value)
         at = core.clock.monotonic()
-        self.opened = opened = self._opening()
+        opened = self._opening()
         if not core.recorder.write_now(opened, "unrecorded_opened"):
             await core.recorder.write(opened, "unrecorded_opened")
+        self.opened = opened  # only now: what was refused has no id that anybody could look up
         core.counts.add_named("opened")
         follow = self._start_following if ask.gone is not None else None
         self._watch = watch = Watch(loop, policy.deadlines.total_s, follow)

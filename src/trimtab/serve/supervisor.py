@@ -68,6 +68,8 @@ class Supervisor:
         self._had_terminal = platform.has_terminal()
         self._announced = False
         self._since_us: dict[str, int] = {}
+        self._unwritten = False
+        """Whether the list of processes could not be written the last time."""
         self._exit: int | None = None
         """Set once it is known that we end, and how."""
 
@@ -101,7 +103,7 @@ class Supervisor:
         changed |= self._reap(restart=True)
         if self._announced:
             changed |= self._rolling.step()
-        if changed:
+        if changed or self._unwritten:
             self._write_state()
         if not self._announced and self._exit is None and self._all_ready():
             self._announced = True
@@ -228,7 +230,13 @@ class Supervisor:
             )
         except OSError as error:
             # A full disk must not end the processes that still serve.
-            log.error("the list of processes cannot be written: %s", error.strerror)
+            if not self._unwritten:
+                log.error(
+                    "the list of processes cannot be written, and is as soon as it can: %s", error.strerror
+                )
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
     def _end(self, wake: socket.socket) -> None:
         """End workers first, so that no call is cut; the recorder last, so that it empties the log."""

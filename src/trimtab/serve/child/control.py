@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from trimtab.api import make_api
@@ -10,14 +12,18 @@ from trimtab.serve.control import ControlRoom, Stores
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
 from trimtab.serve.options import EXIT_OK, ChildOptions, is_loopback, url_of
-from trimtab.serve.runfile import make_token, write_admin
+from trimtab.serve.runfile import new_token, read_token, write_admin, write_token
 from trimtab.serve.secretfile import make_seal
+from trimtab.types import StorageError
 
 from .faces import by_path
 from .life import LifeLine
 from .server import run_async, serve
 
 _END_S = 2.0
+
+_AGAIN_S = 1.0
+"""Between two tries to write what the disk had no room for."""
 
 
 def run_control(options: ChildOptions, line: LifeLine) -> int:
@@ -31,9 +37,16 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     layout = Layout(Path(options.data_dir))
     seal = make_seal(layout.secret)
-    token = make_token(layout.run)
+    token = read_token(layout.run) or new_token()
     with Stores(layout) as stores, ControlRoom(options, layout, stores, seal, token) as control:
-        await control.publish_first()
+        late: list[tuple[str, Callable[[], Awaitable[object]]]] = []
+        try:
+            await control.publish_first()
+        except StorageError as error:
+            # A full disk: the workers obey what was published before.
+            if not stores.snapshots.generation():
+                raise
+            late.append((f"what is configured cannot be published: {error}", control.publish_first))
         loopback = is_loopback(options.console.host)
         faces = by_path(
             api=make_api(control, token, bound_to_loopback=loopback),
@@ -46,8 +59,14 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
         async with asyncio.TaskGroup() as tasks:
             reloads = asyncio.Event()
             loop.add_signal_handler(signal.SIGHUP, reloads.set)
-            reloading = tasks.create_task(control.machine.reload_on(reloads))
-            write_admin(layout.run, url_of(options.console.host, options.console.port))
+            background = [tasks.create_task(control.machine.reload_on(reloads))]
+            tell = partial(_tell, layout.run, token, url_of(options.console.host, options.console.port))
+            try:
+                tell()
+            except OSError as error:
+                why = f"commands cannot reach this Trimtab: {layout.run} cannot be written: {error}"
+                late.append((why, partial(asyncio.to_thread, tell)))
+            background += (tasks.create_task(_catch_up(why, work)) for why, work in late)
             line.ready()
             try:
                 async with asyncio.timeout(None) as limit:
@@ -57,5 +76,25 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
                     await serving
             except TimeoutError:
                 log.warning("admin requests still open after %g s are cut", _END_S)
-            reloading.cancel()
+            for task in background:
+                task.cancel()
     return EXIT_OK
+
+
+def _tell(run: Path, token: str, url: str) -> None:
+    """Say how the admin API is reached."""
+    write_token(run, token)
+    write_admin(run, url)
+
+
+async def _catch_up(why: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do what failed for want of space again and again, until there is some."""
+    log.error("%s; it is tried again until it succeeds", why)
+    while True:
+        await asyncio.sleep(_AGAIN_S)
+        try:
+            await work()
+        except (StorageError, OSError):
+            continue
+        log.info("there is room again: what waited is written")
+        return

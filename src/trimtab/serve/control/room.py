@@ -74,6 +74,7 @@ class Room:
 
         Raises:
             ConfigError: the configuration cannot be used, and nothing older is there to go on with.
+            StorageError: it cannot be written; call it again.
         """
         try:
             await self.read_file()
@@ -85,7 +86,8 @@ class Room:
             held = await self.stores.app(lambda _: self.stores.snapshots.load())
             mine = tuple(spec for spec in held.providers if spec.reach == "any")
             self.base = msgspec.structs.replace(held, providers=mine, keys=())
-        await self.publish()
+        async with self.changing:
+            await self.publish()
 
     async def read_file(self) -> tuple[str, ...]:
         """Read the configuration again and take it as the base; return what the caller should know.
