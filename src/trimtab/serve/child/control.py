@@ -1,6 +1,7 @@
 """The control process: owns `app.db`, publishes the snapshot, and answers console and admin API."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -78,6 +79,8 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
                 log.warning("admin requests still open after %g s are cut", _END_S)
             for task in background:
                 task.cancel()
+        with contextlib.suppress(StorageError):  # a full disk keeps nobody from ending
+            await control.settle()
     return EXIT_OK
 
 

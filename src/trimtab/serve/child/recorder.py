@@ -45,9 +45,17 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
     store = open_call_store(layout.calls)
     said = ""
     unplaced = 0
+    too_new: tuple[str, ...] = ()
 
     def report(progress: Progress) -> None:
-        nonlocal said, unplaced
+        nonlocal said, unplaced, too_new
+        if progress.too_new != too_new:
+            too_new = progress.too_new
+            if too_new:
+                log.error(
+                    "a newer Trimtab wrote %s: its calls wait there until you install that version again",
+                    ", ".join(too_new),
+                )
         if progress.unplaced > unplaced:
             unplaced = progress.unplaced
             log.warning("feedback left out, for the call that it names is not recorded: %d so far", unplaced)
