@@ -106,7 +106,11 @@ FACE: Checks = {
             ),
             (
                 "export and import round-trip",
-                ("tests/unit/cli/test_transfer.py", "tests/property/test_storage_lines.py"),
+                (
+                    "tests/e2e/data/test_transfer.py",
+                    "tests/unit/cli/test_transfer.py",
+                    "tests/property/test_storage_lines.py",
+                ),
             ),
             (
                 "a backup under load restores to a consistent state, and kill -9 in the middle of one breaks nothing",
@@ -116,6 +120,10 @@ FACE: Checks = {
                 "retention and disk budget hold under a full disk",
                 ("tests/e2e/data/test_full_disk.py", "tests/unit/ledger/test_keeping.py"),
             ),
+            (
+                "an upgrade's dry run changes no byte, and newer formats are refused and left alone",
+                ("tests/e2e/data/test_upgrade.py",),
+            ),
         ),
     ),
     "demo": Check(
@@ -123,7 +131,7 @@ FACE: Checks = {
         tests=(
             (
                 "fills and removes itself, and touches no other project",
-                ("tests/e2e/test_demo.py", "tests/unit/serve/test_demo.py"),
+                ("tests/e2e/data/test_demo.py", "tests/e2e/test_demo.py", "tests/unit/serve/test_demo.py"),
             ),
         ),
     ),

@@ -178,9 +178,19 @@ class Supervisor:
             if status is None:
                 continue
             changed = True
+            if child.options.kind == "worker" and status:
+                self._settle(child.name)
             if restart:
                 self._after_death(child, pid, status, was_ready=was_ready)
         return changed
+
+    def _settle(self, name: str) -> None:
+        """Take back what a killed worker had in flight: where it was leaving, no worker of its name follows it."""
+        from trimtab.ledger import (
+            settle,  # loaded where a worker was killed, and otherwise not held in memory
+        )
+
+        settle(self._layout.counters, name)
 
     def _after_death(self, child: Child, pid: int, status: int, *, was_ready: bool) -> None:
         how = f"{child.name} (pid {pid}) ended: {exit_text(status)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trimtab.api import make_api
 from trimtab.console import make_console
+from trimtab.ledger import settle
 from trimtab.serve.control import ControlRoom, Stores
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
@@ -39,6 +40,8 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
     layout = Layout(Path(options.data_dir))
     seal = make_seal(layout.secret)
     token = read_token(layout.run) or new_token()
+    if not options.restarts:
+        _settle_former(layout.counters, options.gateway.workers)
     with Stores(layout) as stores, ControlRoom(options, layout, stores, seal, token) as control:
         late: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         try:
@@ -82,6 +85,14 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
         with contextlib.suppress(StorageError):  # a full disk keeps nobody from ending
             await control.settle()
     return EXIT_OK
+
+
+def _settle_former(counters: Path, workers: int) -> None:
+    """Take back what workers had in flight that are gone, and whose names none of this start has."""
+    present = {f"worker-{number}" for number in range(1, workers + 1)}
+    for path in counters.glob("worker-*.counters"):
+        if path.stem not in present:
+            settle(counters, path.stem)
 
 
 def _tell(run: Path, token: str, url: str) -> None:
