@@ -6,10 +6,13 @@ import random
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from rigs.disk import run_as_root, small_file_system
 
 settings.register_profile(
     "project", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -76,3 +79,19 @@ def is_here(host: object) -> bool:
 def fixed_seed() -> None:
     """Let two runs draw the same numbers."""
     random.seed(20261101)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB of its own, on an empty folder."""
+    if os.geteuid() != 0:
+        yield tmp_path  # `pytest_pyfunc_call` runs the test where it may mount
+        return
+    with small_file_system(tmp_path / "disk", 24_000_000) as folder:
+        yield folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run tests that mount as root of a namespace of their own, where this user is not root."""
+    return True if "small_disk" in pyfuncitem.fixturenames and run_as_root(pyfuncitem) else None

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from rigs.caller import Question
 from rigs.house import House, until
 from rigs.rolling import load, roll
 from trimtab.testing import FakeServer, Pace, Scripted
@@ -100,3 +101,19 @@ def test_a_stop_in_the_middle_ends_everything(provider, tmp_path) -> None:
         until(lambda: any(child.turn for child in house.processes().children), "it has begun")
         assert house.stop() == 0
         assert not house.alive()
+
+
+def test_a_worker_that_is_killed_as_it_leaves_has_nothing_in_flight(tmp_path) -> None:
+    """No worker of its name follows it, which would take back what it had counted."""
+    slow = Scripted(text=[f"word {n} " for n in range(200)], pace=Pace(between_s=0.2))
+    with FakeServer(script=slow) as provider, House(tmp_path / "house", provider.base_url) as house:
+        with socket.create_connection(("127.0.0.1", house.port), timeout=10) as client:
+            client.sendall(Question("slow", stream=True).http())
+            assert b" 200 " in client.recv(100)
+            roll(house)
+            leaving = house.child("worker-1")
+            assert leaving.turn == "leaving"
+            in_flight = lambda: house.admin("/api/v1/health")[1]["counters"]["in_flight"]  # noqa: E731
+            assert in_flight() == 1
+            os.kill(leaving.pid, signal.SIGKILL)
+            until(lambda: in_flight() == 0, "nothing is in flight")

@@ -46,6 +46,9 @@ class Store:
         self.feedback |= {row.id: row for row in rows}
         return len(self.feedback) - before
 
+    def get(self, call_id):
+        return self.calls.get(call_id)
+
     def index_pending(self, limit):
         return 0
 

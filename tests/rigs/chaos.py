@@ -1,94 +1,38 @@
 """Processes of a running house killed under load, and what is left of the calls."""
 
 import asyncio
-import itertools
 import os
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
-from trimtab.testing import FakeServer, Pace, Scripted
-from trimtab.testing.reply import Ask
-from trimtab.types import Usage
+from trimtab.testing import FakeServer
 
 from .audit import Audit, audit
 from .caller import Question, Seen, call
 from .house import House, is_gone, until
+from .traffic import Asker, Traffic, answer, usage_of
 
 OWN_MODEL = "own/smollm2-135m-instruct"
-_PIECES = tuple(f"piece {n} " for n in range(12))
 _CALLERS = 12
 
 
-def usage_of(marker: str) -> tuple[int, int]:
-    """The tokens that the provider reports for a call: others for every call."""
-    number = int(marker.rpartition(" ")[2])
-    return 1000 + number, 1 + number % 977
+def askers(*, own: bool) -> list[Asker]:
+    """Who calls meanwhile: half of them streams, some without asking for usage; one the own model."""
+    return [Asker(_question)] * _CALLERS + ([Asker(_to_own, 0.3)] if own else [])
 
 
-def answer(ask: Ask) -> Scripted:
-    """The provider's script: answers of some 50 ms, so that kills strike in their middle."""
-    told, out = usage_of(ask.last_message("user"))
-    pace = Pace(before_head_s=0.01, between_s=0.003) if ask.stream else Pace(before_head_s=0.03)
-    return Scripted(text=_PIECES, usage=Usage(input_tokens=told, output_tokens=out), pace=pace)
+def _question(number: int) -> Question:
+    marker = f"call {number}"
+    return Question(marker, stream=number % 2 == 0, wants_usage=number % 4 == 0, usage=usage_of(marker))
 
 
-class Load:
-    """Clients that call without pause, in a thread of their own; `seen` is what became of each call."""
-
-    def __init__(self, port: int, *, own: bool) -> None:
-        self.seen: list[Seen] = []
-        self._port = port
-        self._own = own
-        self._numbers = itertools.count()
-        self._stop = threading.Event()
-        self._failed: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="load")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._failed is not None:
-            raise self._failed
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._main())
-        except BaseException as error:
-            self._failed = error
-
-    async def _main(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_CALLERS):
-                group.create_task(self._caller(self._next, 0.02))
-            if self._own:
-                group.create_task(self._caller(self._next_own, 0.3))
-
-    async def _caller(self, question: Callable[[], Question], pause_s: float) -> None:
-        while not self._stop.is_set():
-            seen = await call(self._port, question())
-            self.seen.append(seen)
-            # A refused connection means that nobody listens at the moment: no use in asking without pause.
-            await asyncio.sleep(pause_s if seen.status else 0.1)
-
-    def _next(self) -> Question:
-        number = next(self._numbers)
-        marker = f"call {number}"
-        return Question(marker, stream=number % 2 == 0, wants_usage=number % 4 == 0, usage=usage_of(marker))
-
-    def _next_own(self) -> Question:
-        number = next(self._numbers)
-        return Question(f"own {number}", stream=number % 2 == 0, model=OWN_MODEL, max_tokens=6)
+def _to_own(number: int) -> Question:
+    return Question(f"own {number}", stream=number % 2 == 0, model=OWN_MODEL, max_tokens=6)
 
 
 @dataclass
@@ -131,7 +75,7 @@ class Chaos:
             house = self.house = House(self._home, self._upstream.base_url, workers=2, own=self._own)
             try:
                 self._start()
-                with Load(house.port, own=self._own) as load:
+                with Traffic(house.port, askers(own=self._own)) as load:
                     for number, victim in enumerate(rounds, 1):
                         time.sleep(self._random.uniform(0.1, 0.9))
                         self._strike(victim)

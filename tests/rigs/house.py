@@ -88,14 +88,17 @@ class House:
         """What the processes said since the last start."""
         return (self.home / f"log-{self.starts}").read_text(errors="replace")
 
+    def furnish(self) -> Self:
+        """Write the configuration."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        settings = {"workers": self.workers, "drain_s": self.drain_s, "upstream": self.upstream}
+        text = CONFIG.format(**settings, provider=self.provider, own=str(self.own).lower()) + self.sections
+        (self.home / "trimtab.toml").write_text(text)
+        return self
+
     def start(self) -> Self:
         """Start, without waiting."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        config = self.home / "trimtab.toml"
-        settings = {"workers": self.workers, "drain_s": self.drain_s, "upstream": self.upstream}
-        config.write_text(
-            CONFIG.format(**settings, provider=self.provider, own=str(self.own).lower()) + self.sections
-        )
+        config = self.furnish().home / "trimtab.toml"
         self.starts += 1
         words = [Path(sys.executable).parent / "trimtab", "up", "--config", config, "--data", self.data]
         words += ["--port", self.port, "--console-port", self.console_port, *self.options]
@@ -165,24 +168,38 @@ class House:
                         found.append(int(folder.name))
         return found
 
-    def run(self, *words: str) -> str:
-        """Run a `trimtab` command on this house; return what it printed."""
+    def run(self, *words: str, stdin: str = "", code: int = 0) -> str:
+        """Run a `trimtab` command on this house; return what it printed, with what it complained of if it failed."""
+        with self.spawn(*words) as process:
+            out, err = process.communicate(stdin, timeout=300)
+        assert process.returncode == code, (words, process.returncode, out, err)
+        return out + err if code else out
+
+    def spawn(self, *words: str) -> subprocess.Popen[str]:
+        """Start a `trimtab` command on this house."""
         command = [str(Path(sys.executable).parent / "trimtab"), *words, "--data", str(self.data)]
         command += ["--config", str(self.home / "trimtab.toml")]
         env = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
-        done = subprocess.run(
-            command, cwd=self.home, env=env, capture_output=True, text=True, timeout=120, check=False
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=self.home, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
-    def admin(self, path: str) -> tuple[int, Any]:
-        """Ask the admin API."""
-        token = (self.data / "run" / "admin.token").read_text()
-        connection = http.client.HTTPConnection("127.0.0.1", self.console_port, timeout=30)
+    def admin(self, path: str, body: object = None, *, method: str = "", token: str = "") -> tuple[int, Any]:
+        """Ask the admin API: GET, or POST where there is a body; as the installation's token where none is given."""
+        token = token or (self.data / "run" / "admin.token").read_text()
+        headers = {"authorization": f"Bearer {token}"}
+        sent = None
+        if body is not None:
+            headers["content-type"] = "application/json"
+            sent = json.dumps(body)
+        connection = http.client.HTTPConnection("127.0.0.1", self.console_port, timeout=120)
         try:
-            connection.request("GET", path, headers={"authorization": f"Bearer {token}"})
+            connection.request(
+                method or ("GET" if body is None else "POST"), path, body=sent, headers=headers
+            )
             reply = connection.getresponse()
-            return reply.status, json.loads(reply.read())
+            text = reply.read()
+            return reply.status, json.loads(text) if text else None
         finally:
             connection.close()

@@ -86,14 +86,32 @@ FACE: Checks = {
         tests=(
             (
                 "an erased user leaves no trace in store, index, log and later backups",
-                ("tests/integration/test_erase_kill.py", "tests/e2e/test_secrets.py"),
+                (
+                    "tests/e2e/data/test_erase.py",
+                    "tests/integration/test_erase_kill.py",
+                    "tests/e2e/test_secrets.py",
+                ),
             ),
             (
                 "export and import round-trip",
-                ("tests/unit/cli/test_transfer.py", "tests/property/test_storage_lines.py"),
+                (
+                    "tests/e2e/data/test_transfer.py",
+                    "tests/unit/cli/test_transfer.py",
+                    "tests/property/test_storage_lines.py",
+                ),
             ),
-            ("a backup under load restores to a consistent state", ("tests/unit/serve/test_backup.py",)),
-            ("retention and disk budget hold under a full disk", ("tests/unit/ledger/test_keeping.py",)),
+            (
+                "a backup under load restores to a consistent state, and kill -9 in the middle of one breaks nothing",
+                ("tests/e2e/data/test_backup.py", "tests/unit/serve/test_backup.py"),
+            ),
+            (
+                "retention and disk budget hold under a full disk",
+                ("tests/e2e/data/test_full_disk.py", "tests/unit/ledger/test_keeping.py"),
+            ),
+            (
+                "an upgrade's dry run changes no byte, and newer formats are refused and left alone",
+                ("tests/e2e/data/test_upgrade.py",),
+            ),
         ),
     ),
     "demo": Check(
@@ -101,7 +119,7 @@ FACE: Checks = {
         tests=(
             (
                 "fills and removes itself, and touches no other project",
-                ("tests/e2e/test_demo.py", "tests/unit/serve/test_demo.py"),
+                ("tests/e2e/data/test_demo.py", "tests/e2e/test_demo.py", "tests/unit/serve/test_demo.py"),
             ),
         ),
     ),

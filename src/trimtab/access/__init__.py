@@ -1,7 +1,7 @@
 """Who may call, who may sign in, and what is kept of their secrets.
 
 Owns the open-access rule; keys (`tt-`) and sign-in tokens (`ts-`), kept as SHA-256 only; passwords (Argon2id);
-the limit on failed sign-ins; what a role permits; the sealed form of providers' keys.
+the limit on failed sign-ins; the count of repeated refusals; what a role permits; the sealed form of providers' keys.
 Promises: no I/O; keys are checked in a few microseconds; a caller's foreign key is never kept; open access lets
 in no web page of another origin, no re-bound name, nothing that was forwarded; a sealed key opens only for the
 provider and address it was sealed for.
@@ -14,6 +14,7 @@ from .keys import KEY_PREFIX, KeyRing, bearer, make_key
 from .limiter import FailureLimiter
 from .open import open_access_problem
 from .passwords import hash_password, verify_password
+from .refusals import Refusals, Repeated
 from .roles import permits
 from .seal import SEAL_KEY_BYTES, Seal, is_sealed
 from .tokens import TOKEN_PREFIX, expiry, make_token, token_hash
@@ -25,6 +26,8 @@ __all__ = [
     "Caller",
     "FailureLimiter",
     "KeyRing",
+    "Refusals",
+    "Repeated",
     "Seal",
     "authorize",
     "bearer",

@@ -7,7 +7,7 @@ Never decides what may be kept of a call's words (it applies a policy it is give
 Entry: `LogWriter.append` in any process that makes calls; `Recorder.run` in one process a folder.
 """
 
-from .counters import COUNTER_NAMES, Counters, bucket_bound_ms, bucket_of, read_all
+from .counters import COUNTER_NAMES, Counters, bucket_bound_ms, bucket_of, read_all, settle
 from .erasure import ErasureResult, erasure_result, request_erasure
 from .frames import FORMAT as LOG_FORMAT
 from .log import SEGMENT_BYTES, Durability, LogWriter
@@ -47,4 +47,5 @@ __all__ = [
     "read_all",
     "render",
     "request_erasure",
+    "settle",
 ]

@@ -175,9 +175,10 @@ class Eraser:
         return {found.id for found in frames}
 
     def blank_late(self, late: Iterable[tuple[SegmentReader, Framed]]) -> None:
-        """Blank ends of calls that were erased while they were open."""
+        """Blank ends of calls that were erased while they were open, and feedback that came after an erasure."""
         frames = [
-            _Found(segment.path, framed.start, framed.end, "c", framed.record.id) for segment, framed in late
+            _Found(segment.path, framed.start, framed.end, _KINDS[type(framed.record)], framed.record.id)
+            for segment, framed in late
         ]
         if frames:
             self._folder.mkdir(mode=0o700, exist_ok=True)

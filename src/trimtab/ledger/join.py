@@ -26,6 +26,11 @@ class OpenCalls:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def holds(self, call_id: str) -> bool:
+        """Tell whether a call is open, and not erased."""
+        entry = self._calls.get(call_id)
+        return entry is not None and not isinstance(entry[0], Blank)
+
     def add(self, opened: Opened | Blank, segment: SegmentReader, found: Framed) -> None:
         """Remember an opening, or that one was erased; one of the same id gives way."""
         if opened.id in self._calls:

@@ -61,7 +61,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     """Since the recorder was made: records that the store cannot hold; their segments are set aside."""
     unplaced: int = 0
-    """Since the recorder was made: feedback on a provider's response that no stored call has, left out."""
+    """Since the recorder was made: feedback left out, since what it is about is no stored call."""
     spans_left_out: int = 0
     """Since the recorder was made: spans that the store has no place for."""
     too_new: tuple[str, ...] = ()

@@ -85,7 +85,7 @@ class Recorder:
         self._calls: list[Call] = []
         self._orphans: list[Call] = []
         self._feedback: list[FeedbackGiven] = []
-        self._unplaced = Unplaced(store, self._clock)
+        self._unplaced = Unplaced(store, self._clock, self._open.holds)
         self._spans: list[SpanEnded] = []
         self._late: list[tuple[SegmentReader, Framed]] = []
         self._ready_bytes = 0
@@ -101,7 +101,6 @@ class Recorder:
         """Take everything one pass further; an error of disk or store is reported, not raised."""
         self._done = {}
         self._errors = []
-        self._behind = False
         for part in (self._keep, self._record):
             try:
                 part()
@@ -288,10 +287,8 @@ class Recorder:
                 self._calls.append(finished(opened, record))
         elif isinstance(record, SpanEnded):
             self._spans.append(record)
-        elif record.response_id and not record.call_id:
-            self._unplaced.add(record, segment)
         else:
-            self._feedback.append(record)
+            self._unplaced.add(record, segment, framed)
 
     def _join_blank(self, record: Blank, framed: Framed, segment: SegmentReader) -> None:
         if record.kind == "o":
@@ -309,7 +306,9 @@ class Recorder:
         new = self._store_rows(self._calls, insert)
         orphans = self._store_rows(self._orphans, insert)
         self._count("opening_lost", orphans)
-        self._feedback += self._unplaced.placed(stored)
+        self._feedback += self._unplaced.placed(stored, all_read=not self._behind)
+        self._late += self._unplaced.left_out
+        self._unplaced.left_out.clear()
         self._count("feedback", self._store_rows(self._feedback, self._store.insert_feedback))
         self._count("spans", self._store_spans())
         self._count("stored", new + orphans)

@@ -102,13 +102,14 @@ class LiveCall:
         if self.state.gate is not None:
             self.grant = await self.state.gate.admit(core, ask, parsed, plan)
         at = core.clock.monotonic()
+        opened = self._opening()
         try:
-            self.opened = opened = self._opening()
             if not core.recorder.write_now(opened, "unrecorded_opened"):
                 await core.recorder.write(opened, "unrecorded_opened")
         except BaseException:  # nothing was asked: whatever it is, nothing is held any more
             self._settle_grant(0, 0)
             raise
+        self.opened = opened  # only now: what was refused has no id that anybody could look up
         core.counts.add_named("opened")
         if (kept := self._found()) is not None:
             if (closed := self._replayed(kept)) is not None:

@@ -3,13 +3,14 @@
 Run and tested on Linux. Branches marked UNTESTED are written from the systems' documentation.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
 import resource
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 from trimtab.types import ConfigError
@@ -76,8 +77,20 @@ def try_lock(fd: int) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Keep a folder locked, for `is_locked`; where its file system knows no locks of folders, nothing is held."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 def is_locked(path: Path) -> bool:
-    """Return whether some process holds the exclusive lock of a file."""
+    """Return whether some process holds the exclusive lock of a file or folder, or that cannot be found out."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -101,7 +114,7 @@ def is_alive(pid: int) -> bool:
         return True
     # In a container without an init, a process that has ended stays listed until its parent asks for its
     # status.
-    with suppress(OSError):
+    with contextlib.suppress(OSError):
         return b") Z" not in Path(f"/proc/{pid}/stat").read_bytes()
     return True
 

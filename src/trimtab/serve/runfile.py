@@ -113,12 +113,24 @@ def make_token(run: Path) -> str:
     """Return the token of this start, for the admin API and the console; the first asker makes and writes it.
 
     It outlives the control process, whose death must sign nobody out, and ends with `run/` at the next start.
+
+    Raises:
+        OSError: it cannot be written.
     """
-    token = read_token(run)
-    if token is None:
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
-        write_private(run / _TOKEN, token.encode())
+    token = read_token(run) or new_token()
+    write_token(run, token)
     return token
+
+
+def new_token() -> str:
+    """Return a new token, which stands nowhere yet."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def write_token(run: Path, token: str) -> None:
+    """Write the token of this start, where it does not stand there already."""
+    if read_token(run) != token:
+        write_private(run / _TOKEN, token.encode())
 
 
 def read_token(run: Path) -> str | None:

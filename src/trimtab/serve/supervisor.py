@@ -68,6 +68,8 @@ class Supervisor:
         self._had_terminal = platform.has_terminal()
         self._announced = False
         self._since_us: dict[str, int] = {}
+        self._unwritten = False
+        """Whether the list of processes could not be written the last time."""
         self._exit: int | None = None
         """Set once it is known that we end, and how."""
 
@@ -101,7 +103,7 @@ class Supervisor:
         changed |= self._reap(restart=True)
         if self._announced:
             changed |= self._rolling.step()
-        if changed:
+        if changed or self._unwritten:
             self._write_state()
         if not self._announced and self._exit is None and self._all_ready():
             self._announced = True
@@ -176,9 +178,19 @@ class Supervisor:
             if status is None:
                 continue
             changed = True
+            if child.options.kind == "worker" and status:
+                self._settle(child.name)
             if restart:
                 self._after_death(child, pid, status, was_ready=was_ready)
         return changed
+
+    def _settle(self, name: str) -> None:
+        """Take back what a killed worker had in flight: where it was leaving, no worker of its name follows it."""
+        from trimtab.ledger import (
+            settle,  # loaded where a worker was killed, and otherwise not held in memory
+        )
+
+        settle(self._layout.counters, name)
 
     def _after_death(self, child: Child, pid: int, status: int, *, was_ready: bool) -> None:
         how = f"{child.name} (pid {pid}) ended: {exit_text(status)}"
@@ -228,7 +240,13 @@ class Supervisor:
             )
         except OSError as error:
             # A full disk must not end the processes that still serve.
-            log.error("the list of processes cannot be written: %s", error.strerror)
+            if not self._unwritten:
+                log.error(
+                    "the list of processes cannot be written, and is as soon as it can: %s", error.strerror
+                )
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
     def _end(self, wake: socket.socket) -> None:
         """End workers first, so that no call is cut; then the recorder, which empties the log, and who reads it."""

@@ -205,3 +205,13 @@ def test_a_role_that_changes_holds_at_once(rig: ControlRig) -> None:
 def test_a_key_of_the_gateway_opens_nothing_here(rig: ControlRig) -> None:
     key = rig.ask("POST", "/api/v1/keys", {}).json["key"]
     assert rig.ask("GET", "/api/v1/keys", token=key).status == 401
+
+
+def test_a_viewer_who_tries_a_thousand_times_fills_no_log(tmp_path: Path) -> None:
+    with ControlRig(tmp_path) as rig:
+        token = rig.user("vi", "viewer")
+        for _ in range(1000):
+            assert rig.ask("POST", "/api/v1/keys", {"name": "k"}, token=token).status == 403
+        noted = rig.audit(actor="vi", action="key.create")
+        assert [entry["detail"].get("times") for entry in noted] == [999, None]
+        assert rig.audit(actor="vi", action="key.create") == noted

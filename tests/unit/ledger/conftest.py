@@ -120,6 +120,11 @@ class MemoryStore:
         self.feedback |= {row.id: row for row in new}
         return len(new)
 
+    def get(self, call_id: str) -> Call | None:
+        if self.failure is not None:
+            raise self.failure
+        return self.calls.get(call_id)
+
     def find_response(self, response_id: str) -> str | None:
         if self.failure is not None:
             raise self.failure

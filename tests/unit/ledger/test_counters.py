@@ -17,6 +17,7 @@ from trimtab.ledger import (
     counters,
     metrics_text,
     read_all,
+    settle,
 )
 from trimtab.types.errors import FolderBusy, FormatTooNew, StorageError
 
@@ -173,3 +174,18 @@ def test_metrics_text(tmp_path):
     assert 'trimtab_latency_seconds_bucket{le="2.048"} 4' in buckets
     assert lines[-2:] == ["trimtab_latency_seconds_sum 3.001", "trimtab_latency_seconds_count 4"]
     assert not any(line.startswith("trimtab_latency_us_sum") for line in lines)
+
+
+def test_a_process_that_is_gone_has_nothing_in_flight(tmp_path):
+    counters = Counters(tmp_path, "worker-1b")
+    counters.add_named("in_flight", 3)
+    counters.add_named("requests", 7)
+    counters.close()
+    assert read_all(tmp_path)["in_flight"] == 3
+    settle(tmp_path, "worker-1b")
+    settle(tmp_path, "nobody")
+    (tmp_path / "worker-2.counters").write_bytes(b"damaged")
+    settle(tmp_path, "worker-2")
+    found = read_all(tmp_path)
+    assert (found["in_flight"], found["requests"]) == (0, 7)
+    assert (tmp_path / "worker-2.counters").read_bytes() == b"damaged"

@@ -67,8 +67,9 @@ def test_a_call_is_stored_whole_when_it_closes(folder, recorder, writer, store, 
     assert (call.opened, call.closed, call.state) == (first, ending, "cancelled")
 
 
-def test_feedback_is_stored(recorder, writer, store, feedback):
-    given = feedback("call")
+def test_feedback_is_stored(recorder, writer, store, opened, closed, feedback):
+    [call_id] = write_calls(writer, opened, closed, 1)
+    given = feedback(call_id)
     writer.append(given)
     assert recorder.step().feedback == 1
     assert store.feedback == {given.id: given}
@@ -655,13 +656,13 @@ def test_ids_that_the_real_store_refuses_block_nothing(folder, tmp_path, opened,
     writer.append(closed(bad))  # the second one has lost its opening
     with Recorder(folder, calls) as recorder:
         progress = recorder.step()
-        assert (progress.stored, progress.feedback, progress.refused) == (1, 1, 3)
+        assert (progress.stored, progress.feedback, progress.refused) == (1, 1, 2)
         assert bad in progress.error
         writer.append(opened(bad))  # never closed: given up when its writer ends
         [second] = write_calls(writer, opened, closed, 1)
         assert recorder.step().stored == 1
         writer.close()
-        assert recorder.step().refused == 4
+        assert recorder.step().refused == 4  # this call, and the feedback that waited for one of that id
         recorder.step()
         assert recorder.step().error == ""
     assert logs(folder) == []

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab.ledger import LogWriter, Recorder, unplaced
+from trimtab.ledger import LogWriter, Recorder, erasure_result, request_erasure, unplaced
+from trimtab.storage import Erasure
 from trimtab.storage.sqlite import open_call_store
 from trimtab.testing import FrozenClock
 from trimtab.types import SpanEnded, new_id
@@ -195,3 +196,45 @@ def test_a_store_without_a_place_for_spans_gets_none_and_that_is_counted(folder,
     progress = recorder.drain()
     assert (progress.error, progress.spans_left_out) == ("", 1)
     assert list(folder.glob("*.log")) == []
+
+
+def test_feedback_on_an_erased_call_is_left_out_and_blanked(
+    folder, tmp_path, clock, opened, closed, feedback
+):
+    """It came a moment after the erasure: it must not outlive those whom it is about."""
+    store = open_call_store(tmp_path / "calls")
+    writer = LogWriter(folder, "w")
+    record = opened(new_id(), user="quagga")
+    writer.append(record)
+    writer.append(closed(record.id))
+    with Recorder(folder, store, clock=clock) as recorder:
+        recorder.step()
+        request_id = request_erasure(folder, Erasure(user="quagga"))
+        recorder.step()
+        assert erasure_result(folder, request_id).calls == 1
+        writer.append(msgspec.structs.replace(feedback(record.id), comment="said of the quagga"))
+        recorder.step()
+        clock.advance(unplaced.WAIT_S + 1)
+        assert recorder.step().unplaced == 1
+        assert b"quagga" not in b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+        writer.close()
+        recorder.drain()
+    assert list(folder.glob("*.log")) == []
+    store.close()
+
+
+def test_feedback_waits_for_as_long_as_its_call_is_open(folder, tmp_path, clock, opened, closed, feedback):
+    store = open_call_store(tmp_path / "calls")
+    writer = LogWriter(folder, "w")
+    record = opened(new_id())
+    writer.append(record)
+    writer.append(feedback(record.id))
+    with Recorder(folder, store, clock=clock) as recorder:
+        for _ in range(5):
+            clock.advance(unplaced.WAIT_S + 1)
+            assert recorder.step().unplaced == 0
+        writer.append(closed(record.id))
+        recorder.step()
+    assert len(store.get(record.id).feedback) == 1
+    store.close()
+    writer.close()

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -224,3 +226,49 @@ def test_migration_is_told_then_done(tmp_path: Path) -> None:
     store = open_call_store(layout.calls)
     assert store.rollup("minute_project") == store.recount("minute_project") != []
     store.close()
+
+
+def test_a_backup_that_was_cut_short_is_known_and_cleared_away(layout: Layout, tmp_path: Path) -> None:
+    """What is erased meanwhile, its draft may hold; a draft that is being written is left alone."""
+    script = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from trimtab.serve import Layout, back_up\nfrom trimtab.storage import sqlite\n"
+        "sqlite.copy_database = lambda *_: (print('half', flush=True), sys.stdin.read())\n"
+        "back_up(Layout(Path(sys.argv[1])), Path(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", script, str(layout.root), str(tmp_path / "copy")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as maker:
+        assert maker.stdout is not None
+        assert maker.stdout.readline() == b"half\n"
+        (draft,) = tmp_path.glob(".copy.*.partial")
+        assert known_backups(layout) == [str(tmp_path / "copy")]
+        back_up(layout, tmp_path / "other")
+        assert draft.exists()
+        maker.kill()
+    assert known_backups(layout) == [str(draft), str(tmp_path / "other")]
+    with pytest.raises(CallerError, match="is no backup"):
+        restore(draft, tmp_path / "new")
+    back_up(layout, tmp_path / "copy")
+    assert not draft.exists()
+    assert known_backups(layout) == [str(tmp_path / "copy"), str(tmp_path / "other")]
+
+
+def test_a_link_to_an_empty_folder_is_restored_into(layout: Layout, tmp_path: Path) -> None:
+    back_up(layout, tmp_path / "copy")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    restore(tmp_path / "copy", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert len(ids(tmp_path / "real")) == 6
+
+
+def test_an_empty_file_system_is_restored_into(layout: Layout, small_disk: Path, tmp_path: Path) -> None:
+    """A volume cannot be replaced by a folder, and nothing is moved into it from another."""
+    back_up(layout, tmp_path / "copy")
+    (small_disk / "lost+found").mkdir()
+    restore(tmp_path / "copy", small_disk)
+    assert not [path for path in small_disk.iterdir() if "partial" in path.name]
+    assert len(ids(small_disk)) == 6
+    with pytest.raises(CallerError, match="not empty"):
+        restore(tmp_path / "copy", small_disk)

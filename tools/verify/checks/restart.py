@@ -3,8 +3,8 @@
 import asyncio
 
 from tests.rigs.caller import Question, Seen, call
-from tests.rigs.chaos import answer, usage_of
 from tests.rigs.house import House
+from tests.rigs.traffic import answer, usage_of
 
 from tools.verify.line import Context, Line, held
 from trimtab.testing import FakeServer

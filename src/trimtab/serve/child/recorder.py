@@ -49,14 +49,20 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
     noted = Noted.open(layout, store, backlog=telemetry.backlog if telemetry.sinks else None)
     said = ""
     unplaced = 0
+    too_new: tuple[str, ...] = ()
 
     def report(progress: Progress) -> None:
-        nonlocal said, unplaced
+        nonlocal said, unplaced, too_new
+        if progress.too_new != too_new:
+            too_new = progress.too_new
+            if too_new:
+                log.error(
+                    "a newer Trimtab wrote %s: its calls wait there until you install that version again",
+                    ", ".join(too_new),
+                )
         if progress.unplaced > unplaced:
             unplaced = progress.unplaced
-            log.warning(
-                "feedback left out, for no call has the response id that it names: %d so far", unplaced
-            )
+            log.warning("feedback left out, for the call that it names is not recorded: %d so far", unplaced)
         if progress.error and progress.error != said:
             log.error("calls wait in the log, none is lost: %s", progress.error)
         elif said and not progress.error:

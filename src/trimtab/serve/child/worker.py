@@ -1,6 +1,7 @@
 """The worker process: the gateway, under the latest snapshot."""
 
 import asyncio
+import contextlib
 import gc
 import signal
 from collections.abc import Awaitable, Callable
@@ -122,6 +123,8 @@ def _spare_the_collector() -> None:
 async def obey_first(snapshots: SnapshotStore, core: Obedient, name: str, stop: asyncio.Event) -> bool:
     """Wait for a first snapshot and obey it; False if told to stop before.
 
+    Where that cannot be reported, `obey` does so later.
+
     Raises:
         TrimtabError: it cannot be read or obeyed.
     """
@@ -130,26 +133,31 @@ async def obey_first(snapshots: SnapshotStore, core: Obedient, name: str, stop: 
             return False
         await asyncio.sleep(_LOOK_S)
     core.swap(core.compile(snapshots.load()))
-    snapshots.report(name, core.generation)
+    with contextlib.suppress(StorageError):  # a full disk must not keep it from its calls; `obey` tries again
+        snapshots.report(name, core.generation)
     return True
 
 
 async def obey(snapshots: SnapshotStore, core: Obedient, name: str) -> None:
     """Obey every new generation until cancelled; one that cannot be obeyed leaves the present one."""
-    refused = 0
+    refused = reported = 0
     while True:
         await asyncio.sleep(_LOOK_S)
         try:
             found = snapshots.generation()
+            if reported != core.generation:
+                snapshots.report(name, core.generation)
+                reported = core.generation
             if found in (core.generation, refused):
                 continue
             snapshot = await asyncio.to_thread(snapshots.load)
             refused = snapshot.generation
             core.swap(await asyncio.to_thread(core.compile, snapshot))
             snapshots.report(name, core.generation)
+            reported = core.generation
         except StorageError as error:
             # The disk may mend; look again, but not twenty times a second.
-            log.error("the published snapshot cannot be read: %s", error)
+            log.error("the published snapshot cannot be read, or not be reported as obeyed: %s", error)
             await asyncio.sleep(1.0)
         except TrimtabError as error:
             log.error(

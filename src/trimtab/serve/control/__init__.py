@@ -64,3 +64,7 @@ class ControlRoom:
             ConfigError: the configuration cannot be used, and nothing older is there to go on with.
         """
         await self._room.publish_first()
+
+    async def settle(self) -> None:
+        """Note what is only counted so far: call it before the end."""
+        await self._room.note_counted()

@@ -176,7 +176,7 @@ class Views:
                 raise NotFound(f"there is no view {view_id[:80]!r}; list them to see their ids", param="id")
             deed = Deed(action="view.remove", object=found.name, detail={"owner": found.owner})
             if found.owner != actor.name and not permits(actor.role, "admin"):
-                await self._room.note(actor, deed, refused=True)
+                await self._room.refuse(actor, deed)
                 raise Forbidden(f"this view is {found.owner!r}'s; its owner and admins may remove it")
             await self._room.do(actor, deed, lambda app: app.remove_view(view_id))
 

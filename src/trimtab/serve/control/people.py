@@ -265,13 +265,15 @@ class People:
         self, *, actor: str = "", action: str = "", object: str = "", before: str = "", limit: int = 100
     ) -> list[AuditEntry]:
         """See `api.People.audit`."""
+        if not before:
+            await self._room.note_counted()
         return await self._room.stores.app(
             lambda app: app.audit(actor=actor, action=action, object=object, before=before, limit=limit)
         )
 
     async def refused(self, actor: Actor, action: str, object: str) -> None:
         """See `api.People.refused`."""
-        await self._room.note(actor, Deed(action=action, object=object), refused=True)
+        await self._room.refuse(actor, Deed(action=action, object=object))
 
 
 def _blank(user: User) -> User:

@@ -133,7 +133,7 @@ class Providers:
 
     async def _admins_only(self, actor: Actor, name: str) -> None:
         if not permits(actor.role, "admin"):
-            await self._room.note(actor, Deed(action="provider.rotate", object=name), refused=True)
+            await self._room.refuse(actor, Deed(action="provider.rotate", object=name))
             raise Forbidden("only an admin may enter a provider's key")
 
     async def remove_provider(self, actor: Actor, name: str) -> Published:

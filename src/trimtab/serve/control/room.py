@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab.access import Seal, is_sealed
+from trimtab.access import Refusals, Repeated, Seal, is_sealed
 from trimtab.api import Published
 from trimtab.config import Config, load_config
 from trimtab.serve.child.check import check_snapshot
@@ -18,7 +18,17 @@ from trimtab.serve.options import ChildOptions
 from trimtab.serve.publish import declared
 from trimtab.serve.runfile import read_processes
 from trimtab.storage import AppStore
-from trimtab.types import Actor, AuditEntry, Clock, ConfigError, ProviderSpec, Snapshot, SystemClock, new_id
+from trimtab.types import (
+    Actor,
+    AuditEntry,
+    Clock,
+    ConfigError,
+    ProviderSpec,
+    Role,
+    Snapshot,
+    SystemClock,
+    new_id,
+)
 
 from .accounts import Accounts
 from .compose import Stored, compose, gather
@@ -59,6 +69,8 @@ class Room:
         self.clock = clock or SystemClock()
         self.accounts = Accounts(layout, stores, self.clock)
         self.changing = asyncio.Lock()
+        self._refusals: Refusals[tuple[str, Role, str]] = Refusals(self.clock)
+        """Of roles: by user, role and action."""
         self.base = Snapshot(generation=0)
         """What file and environment declare."""
         self.fixed: frozenset[str] = frozenset()
@@ -78,6 +90,7 @@ class Room:
 
         Raises:
             ConfigError: the configuration cannot be used, and nothing older is there to go on with.
+            StorageError: it cannot be written; call it again.
         """
         try:
             await self.read_file()
@@ -89,7 +102,8 @@ class Room:
             held = await self.stores.app(lambda _: self.stores.snapshots.load())
             mine = tuple(spec for spec in held.providers if spec.reach == "any")
             self.base = msgspec.structs.replace(held, providers=mine, keys=())
-        await self.publish()
+        async with self.changing:
+            await self.publish()
 
     async def read_file(self) -> tuple[str, ...]:
         """Read the configuration again and take it as the base; return what the caller should know.
@@ -209,6 +223,36 @@ class Room:
         """Do something to the store, note it, and publish; return the generation. Call it under `changing`."""
         await self.do(actor, deed, work)
         return await self.publish()
+
+    async def refuse(self, actor: Actor, deed: Deed) -> None:
+        """Note that a role did not allow something; what one tries again and again is counted, not noted each time."""
+        entries = self._counted(self._refusals.due())
+        if self._refusals.is_first((actor.name, actor.role, deed.action)):
+            entries.append(self.entry(actor, deed, refused=True))
+        await self._add(entries)
+
+    async def note_counted(self) -> None:
+        """Note what was counted of refusals until now."""
+        await self._add(self._counted([*self._refusals.due(), *self._refusals.running()]))
+
+    async def _add(self, entries: list[AuditEntry]) -> None:
+        def add(app: AppStore) -> None:
+            with app.together():
+                for entry in entries:
+                    app.add_audit(entry)
+
+        if entries:
+            await self.stores.app(add)
+
+    def _counted(self, found: list[Repeated[tuple[str, Role, str]]]) -> list[AuditEntry]:
+        return [
+            self.entry(
+                Actor(name=name, role=role),
+                Deed(action=action, object="(again)", detail={"times": times}),
+                refused=True,
+            )
+            for (name, role, action), times in found
+        ]
 
     async def note(self, actor: Actor, deed: Deed, *, refused: bool = False) -> None:
         """Note something in the audit log that changes nothing in the app store."""

@@ -18,14 +18,14 @@ import msgspec
 
 from trimtab import __version__
 from trimtab.ledger import LOG_FORMAT
+from trimtab.serve import platform
 from trimtab.serve.folder import Layout
 from trimtab.storage import write_atomically
 from trimtab.types import CallerError, Clock, StorageError, SystemClock
 
+from .known import MANIFEST, Known, clear_drafts, remember
+
 BACKUP_FORMAT = 1
-MANIFEST = "backup.json"
-SECRET_FILE = "secret.key"  # noqa: S105 - the name of a file
-_KNOWN = "backups.jsonl"
 _PIECE = 1024 * 1024
 _LOG_SUFFIXES = (".log", ".damaged", ".json", ".plan")
 
@@ -61,11 +61,6 @@ class BackupDone(msgspec.Struct, frozen=True, kw_only=True):
     began_us: int
 
 
-class _Known(msgspec.Struct, frozen=True):
-    path: str
-    began_us: int
-
-
 def back_up(
     layout: Layout, target: Path, *, with_secret: bool = False, clock: Clock | None = None
 ) -> BackupDone:
@@ -86,26 +81,15 @@ def back_up(
     """
     target = target.absolute()
     _check(layout, target)
+    clear_drafts(layout)
     began_us = (clock or SystemClock()).now_us()
-    _remember(layout, _Known(str(target), began_us))
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    remember(layout, Known(str(target), began_us, str(draft)))
     try:
         draft.mkdir(mode=0o700)
-        copying = _Copying(layout.root, draft)
-        copying.log(layout.log)
-        copying.databases(layout)
-        copying.plain_files(layout.counters, (".counters",))
-        if with_secret and (layout.root / SECRET_FILE).exists():
-            copying.plain_file(layout.root / SECRET_FILE)
-        manifest = BackupManifest(
-            began_us=began_us,
-            app_format=copying.app_format,
-            day_format=copying.day_format,
-            log_format=LOG_FORMAT,
-            files=tuple(copying.files()),
-        )
-        write_atomically(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        draft.rename(target)
+        with platform.hold_folder(draft):
+            manifest = _write(layout, draft, began_us, with_secret=with_secret)
+            draft.rename(target)
         sync_folder(target.parent)
     except OSError as error:
         raise StorageError(
@@ -117,17 +101,22 @@ def back_up(
     return BackupDone(path=str(target), files=len(manifest.files), bytes=size, began_us=began_us)
 
 
-def known_backups(layout: Layout) -> list[str]:
-    """Return the backups that were made of a data folder and that are still where they were written, oldest first.
-
-    What was erased since they began, they hold still.
-    """
-    try:
-        lines = (layout.root / _KNOWN).read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    known = [msgspec.json.decode(line, type=_Known) for line in lines if line.strip()]
-    return list(dict.fromkeys(one.path for one in known if (Path(one.path) / MANIFEST).exists()))
+def _write(layout: Layout, draft: Path, began_us: int, *, with_secret: bool) -> BackupManifest:
+    copying = _Copying(layout.root, draft)
+    copying.log(layout.log)
+    copying.databases(layout)
+    copying.plain_files(layout.counters, (".counters",))
+    if with_secret:
+        copying.plain_file(layout.secret)
+    manifest = BackupManifest(
+        began_us=began_us,
+        app_format=copying.app_format,
+        day_format=copying.day_format,
+        log_format=LOG_FORMAT,
+        files=tuple(copying.files()),
+    )
+    write_atomically(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    return manifest
 
 
 def _check(layout: Layout, target: Path) -> None:
@@ -139,17 +128,6 @@ def _check(layout: Layout, target: Path) -> None:
         raise CallerError(
             f"{str(target)!r} lies in the data folder itself; choose another place, best another disk"
         )
-
-
-def _remember(layout: Layout, known: _Known) -> None:
-    try:
-        fd = os.open(layout.root / _KNOWN, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "ab") as file:
-            file.write(msgspec.json.encode(known) + b"\n")
-    except OSError as error:
-        raise StorageError(
-            f"{layout.root} cannot be written: {error}; free space, or mend its rights"
-        ) from error
 
 
 class _Copying:

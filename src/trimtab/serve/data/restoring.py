@@ -1,6 +1,6 @@
 """Making a data folder from a backup."""
 
-import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -14,13 +14,13 @@ from trimtab.types import CallerError, FormatTooNew, StorageError
 
 from .backup import (
     BACKUP_FORMAT,
-    MANIFEST,
     BackupDone,
     BackupManifest,
     CopiedFile,
     create_private,
     sync_folder,
 )
+from .known import MANIFEST
 
 _PIECE = 1024 * 1024
 
@@ -45,26 +45,30 @@ def restore(backup: Path, data_dir: Path) -> BackupDone:
         FormatTooNew: a newer Trimtab made the backup.
         StorageError: a file of the backup is missing or damaged, or the data folder cannot be written.
     """
-    data_dir = data_dir.absolute()
     manifest = read_manifest(backup)
+    place = data_dir.resolve()  # the folder itself, where a link leads to it
     try:
-        if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
-            raise CallerError(f"{str(data_dir)!r} is not empty; restore into a new folder, or move that away")
-        data_dir.parent.mkdir(parents=True, exist_ok=True)
-        draft = data_dir.with_name(f".{data_dir.name}.{secrets.token_hex(4)}.partial")
+        _refuse_unless_empty(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        # A mount point cannot be replaced, and nothing can be moved into it from outside.
+        mounted = os.path.ismount(place)
+        name = f".{place.name}.{secrets.token_hex(4)}.partial"
+        draft = place / name if mounted else place.with_name(name)
         try:
             draft.mkdir(mode=0o700)
             for file in manifest.files:
                 _copy(backup, draft, file)
             for folder in (*(path for path in draft.rglob("*") if path.is_dir()), draft):
                 sync_folder(folder)
-            _put_in_place(draft, data_dir)
+            (_move_up if mounted else _replace)(draft, place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"{str(data_dir)!r} cannot be restored: {error}") from error
     size = sum(file.bytes for file in manifest.files)
-    return BackupDone(path=str(data_dir), files=len(manifest.files), bytes=size, began_us=manifest.began_us)
+    return BackupDone(
+        path=str(data_dir.absolute()), files=len(manifest.files), bytes=size, began_us=manifest.began_us
+    )
 
 
 def read_manifest(backup: Path) -> BackupManifest:
@@ -131,12 +135,27 @@ def _copy(backup: Path, draft: Path, file: CopiedFile) -> None:
         )
 
 
-def _put_in_place(draft: Path, data_dir: Path) -> None:
+def _refuse_unless_empty(place: Path, but: str = "") -> None:
+    """Raise CallerError where something stands in a folder; what a file system has at its root does not count."""
+    if place.exists() and (
+        not place.is_dir() or {path.name for path in place.iterdir()} - {"lost+found", but}
+    ):
+        raise CallerError(f"{str(place)!r} is not empty; restore into a new folder, or move that away")
+
+
+def _replace(draft: Path, place: Path) -> None:
     try:
-        with contextlib.suppress(FileNotFoundError):
-            data_dir.rmdir()
-        draft.rename(data_dir)
-    except OSError:  # a mount point cannot be replaced; its content can
-        for path in sorted(draft.iterdir()):
-            path.rename(data_dir / path.name)
-    sync_folder(data_dir.parent)
+        draft.rename(place)  # in one step, and only over an empty folder
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            _refuse_unless_empty(place)
+        raise
+    sync_folder(place.parent)
+
+
+def _move_up(draft: Path, place: Path) -> None:
+    _refuse_unless_empty(place, draft.name)
+    for path in sorted(draft.iterdir()):
+        path.rename(place / path.name)
+    place.chmod(0o700)
+    sync_folder(place)

@@ -36,6 +36,7 @@ def connect(
     *,
     formats: range,
     read_only: bool = False,
+    at_rest: bool = False,
     synchronous: Literal["OFF", "NORMAL", "FULL"] = "NORMAL",
 ) -> apsw.Connection:
     """Open an existing database file; nothing is written to one that is not ours.
@@ -44,6 +45,8 @@ def connect(
         path: the file.
         formats: the format numbers (PRAGMA user_version) we know; 0 is a database without any tables of ours.
         read_only: whether to open it for reading only, beside its writer.
+        at_rest: whether to leave no file beside it, not even for the moment; for reading only, and wrong where
+            somebody writes.
         synchronous: OFF never syncs, NORMAL at checkpoints, FULL at every commit.
 
     Raises:
@@ -51,8 +54,12 @@ def connect(
         StorageError: it is not there, not of ours, damaged, or cannot be opened.
     """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+    name = str(path)
+    if at_rest:
+        flags |= apsw.SQLITE_OPEN_URI
+        name = f"{path.absolute().as_uri()}?immutable=1"
     with storage_errors(path):
-        connection = apsw.Connection(str(path), flags=flags)
+        connection = apsw.Connection(name, flags=flags)
         try:
             connection.set_busy_timeout(BUSY_MS)
             connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)

@@ -107,7 +107,9 @@ def upgrade_steps(app: Path, folder: Path) -> list[FileStep]:
 
 
 def _look(path: Path, what: str) -> int:
-    connection = connect(path, formats=_formats_of(path), read_only=True)
+    # Whoever writes a file has its write-ahead log beside it; without one, looking must not make one.
+    at_rest = not Path(f"{path}-wal").exists()
+    connection = connect(path, formats=_formats_of(path), read_only=True, at_rest=at_rest)
     try:
         with storage_errors(path):
             return is_complete(connection) if what == "complete" else int(connection.pragma("user_version"))
