@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from trimtab.access import SHORTEST_PASSWORD
 from trimtab.api import DemoFilled, Published, Restarted
 from trimtab.api.port import Erased, ProviderRow, ProviderTest, SettingRow
 from trimtab.stats import LogHistogram
@@ -173,6 +174,19 @@ class FakePeople:
         )
         return self._users[name]
 
+    async def change_password(self, actor: Actor, current: str, password: str) -> tuple[str, Actor]:
+        self._user(actor.name)
+        if self._failures[actor.name] >= 5:
+            raise RateLimited("too many failures; try again in a minute")
+        if self._passwords[actor.name] != current:
+            self._failures[actor.name] += 1
+            raise CallerError("this is not the present password", param="current")
+        self._check(password)
+        self._passwords[actor.name] = password
+        self._sessions = {t: a for t, a in self._sessions.items() if a.name != actor.name}
+        self._control.note(actor, "user.password", actor.name)
+        return self.open(actor)
+
     async def remove_user(self, actor: Actor, name: str) -> None:
         self._user(name)
         del self._users[name]
@@ -222,8 +236,8 @@ class FakePeople:
         return self._users[name]
 
     def _check(self, password: str) -> None:
-        if len(password) < 12:
-            raise CallerError("a password has 12 characters or more", param="password")
+        if len(password) < SHORTEST_PASSWORD:
+            raise CallerError(f"a password has {SHORTEST_PASSWORD} characters or more", param="password")
 
 
 class FakeObjects:

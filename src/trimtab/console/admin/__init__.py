@@ -1,6 +1,6 @@
 """The pages of what is configured and administered: one file a noun, each with its rows of the table of routes.
 
-Owns models, providers, keys, projects, users, settings, the audit log, health and privacy.
+Owns models, providers, keys, projects, users, one's own account, settings, the audit log, health and privacy.
 Promises: what is wrong with a form is said at its field, with what was typed kept, secrets aside; a form that is
 sent twice does its work once; what is gone for good takes a name typed by hand; all works without scripts.
 Never shows a secret, but for a new key once, in the answer to the form that made it.
@@ -9,7 +9,7 @@ Entry: `ROUTES`.
 
 from trimtab.console.routes import Route
 
-from . import audit, health, keys, models, privacy, projects, providers, settings, users
+from . import account, audit, health, keys, models, privacy, projects, providers, settings, users
 
 ROUTES: tuple[Route, ...] = (
     *models.ROUTES,
@@ -18,6 +18,7 @@ ROUTES: tuple[Route, ...] = (
     *projects.ROUTES,
     *users.ROUTES,
     *settings.ROUTES,
+    *account.ROUTES,
     *audit.ROUTES,
     *health.ROUTES,
     *privacy.ROUTES,
