@@ -10,7 +10,7 @@ import msgspec
 
 from trimtab.access import SHORTEST_PASSWORD
 from trimtab.api import DemoFilled, Published, Restarted
-from trimtab.api.port import Erased, ProviderRow, ProviderTest, SettingRow
+from trimtab.api.port import Erased, Moved, ProviderRow, ProviderTest, SettingRow
 from trimtab.stats import LogHistogram
 from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
 from trimtab.types import (
@@ -310,7 +310,11 @@ class FakeObjects:
             key_set=api_key is not None or bool(known and known.key_set),
             key_hint=f"…{api_key[-4:]}" if api_key else known.key_hint if known else "",
             rotated_us=self._control.now_us if api_key else known.rotated_us if known else 0,
+            headers=tuple(sorted(spec.headers)), max_connections=spec.max_connections, deadlines=spec.deadlines,
+            options=tuple(sorted(spec.options)),
         )  # fmt: skip
+        machine = self._control.machine
+        machine.providers = (*(one for one in machine.providers if one.name != spec.name), spec)
         self._control.note(actor, "provider.rotate" if known and api_key else "provider.put", spec.name)
         return self._control.published()
 
@@ -334,8 +338,20 @@ class FakeObjects:
         if self._providers[name].owner == "file":
             raise CallerError(f"the configuration file declares {name!r}; remove it there")
         del self._providers[name]
+        machine = self._control.machine
+        machine.providers = tuple(one for one in machine.providers if one.name != name)
         self._control.note(actor, "provider.remove", name)
         return self._control.published()
+
+    async def after_removal(self, name: str) -> list[Moved]:
+        if name not in self._providers:
+            raise NotFound(f"there is no provider {name!r}")
+        others = [row for row in self._providers.values() if row.name != name and not row.models]
+        called = [f"{name}/{model}" for model in self._providers[name].models or ("…",)]
+        return [
+            Moved(name=one, goes_to=f"{others[0].name}/{one}" if others else "", error_code="model_not_found")
+            for one in called
+        ]
 
     async def test_provider(self, actor: Actor, name: str) -> ProviderTest:
         if name not in self._providers:
@@ -343,9 +359,14 @@ class FakeObjects:
         self._control.note(actor, "provider.test", name)
         if not self._providers[name].key_set:
             return ProviderTest(
-                ok=False, took_ms=87, error_code="provider_auth_failed", message="401: no such key"
-            )
-        return ProviderTest(ok=True, took_ms=212, models=self._providers[name].models)
+                ok=False, took_ms=87, error_code="provider_auth_failed", message="401: no such key",
+                asked=f"GET https://{name}.example.org/v1/models", patience_s=10.0,
+            )  # fmt: skip
+        row = self._providers[name]
+        return ProviderTest(
+            ok=True, took_ms=212, models=row.models, asked=f"GET {row.base_url}/models", patience_s=10.0,
+            sent=("Authorization", *row.headers),
+        )  # fmt: skip
 
     async def settings(self) -> list[SettingRow]:
         return list(self._settings.values())

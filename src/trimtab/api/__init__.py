@@ -7,7 +7,7 @@ Never opens a store, starts a process or reads a file: it asks the `Control` por
 Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
-from .answers import DemoFilled, Erased, ProviderRow, ProviderTest, Published, Restarted, SettingRow
+from .answers import DemoFilled, Erased, Moved, ProviderRow, ProviderTest, Published, Restarted, SettingRow
 from .app import ROUTES, make_api
 from .nouns import CallRow, call_query, call_row, model_rows
 from .openapi import document
@@ -21,6 +21,7 @@ __all__ = [
     "DemoFilled",
     "Erased",
     "Machine",
+    "Moved",
     "Objects",
     "People",
     "ProviderRow",

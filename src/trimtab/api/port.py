@@ -20,7 +20,7 @@ from trimtab.types import (
     User,
 )
 
-from .answers import DemoFilled, Erased, ProviderRow, ProviderTest, Published, Restarted, SettingRow
+from .answers import DemoFilled, Erased, Moved, ProviderRow, ProviderTest, Published, Restarted, SettingRow
 
 
 class Records(Protocol):
@@ -238,6 +238,14 @@ class Objects(Protocol):
         Raises:
             NotFound: there is none of that name.
             CallerError: the file declares it.
+        """
+        ...
+
+    async def after_removal(self, name: str) -> list[Moved]:
+        """Return where the calls that a provider answers would go without it, which may be to somebody else.
+
+        Raises:
+            NotFound: there is none of that name.
         """
         ...
 

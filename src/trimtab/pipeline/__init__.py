@@ -10,8 +10,20 @@ Entry: `Core.call(Ask(...))`.
 from .ask import Ask
 from .call import LiveCall
 from .core import Core, feedback_record
+from .names import full_name
 from .ports import Counts, Keep, Log
 from .stages import StreamStage
 from .state import State
 
-__all__ = ["Ask", "Core", "Counts", "Keep", "LiveCall", "Log", "State", "StreamStage", "feedback_record"]
+__all__ = [
+    "Ask",
+    "Core",
+    "Counts",
+    "Keep",
+    "LiveCall",
+    "Log",
+    "State",
+    "StreamStage",
+    "feedback_record",
+    "full_name",
+]

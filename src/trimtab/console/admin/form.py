@@ -66,9 +66,9 @@ class Form:
             self.problem(field, "name_shape")
         return value
 
-    def number(self, field: str, *, most: int, least: int = 0) -> int:
-        """Return a whole number; an empty field is `least`."""
-        value = self.values.get(field, "").strip() or str(least)
+    def number(self, field: str, *, most: int, least: int = 0, empty: int | None = None) -> int:
+        """Return a whole number; an empty field is `empty`, or `least`."""
+        value = self.values.get(field, "").strip() or str(least if empty is None else empty)
         if re.fullmatch(r"-?[0-9]{1,12}", value) is None or not least <= int(value) <= most:
             self.problem(field, "number", least=least, most=most)
             return least
