@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from trimtab.stats import LogHistogram
 from trimtab.storage import Cube, RollupRow
+from trimtab.types import Call
 
 _US_PER_S = 1_000_000
 HOUR_US = 3600 * _US_PER_S
@@ -57,6 +58,20 @@ class Sums:
         self.input_tokens += row.input_tokens
         self.output_tokens += row.output_tokens
         self.latency.merge_packed(row.latency)
+
+    def add_call(self, call: Call) -> None:
+        """Add one call."""
+        closed = call.closed
+        self.calls += 1
+        self.errors += call.state == "error"
+        self.unfinished += call.state == "unfinished"
+        if closed is None:
+            return
+        self.cost_nusd += closed.cost_nusd
+        self.input_tokens += closed.usage.input_tokens
+        self.output_tokens += closed.usage.output_tokens
+        if call.latency_ms is not None:
+            self.latency.add(call.latency_ms)
 
     def join(self, other: "Sums") -> None:
         """Add other sums."""

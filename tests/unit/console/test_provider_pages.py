@@ -98,7 +98,8 @@ def test_what_a_form_does_not_show_stays(admin, control, monkeypatch):
 
 
 ADVANCED = {
-    "headers": "X-Team: search\n\n x-region :  eu ", "first_byte_s": "30", "connect_s": "", "idle_s": "", "total_s": "0.5",
+    "headers": "X-Team: search\n\n x-region :  eu ", "first_byte_s": "30", "connect_s": "", "idle_s": "",
+    "total_s": "0.5",
     "max_connections": "", "options": '{"done_marker": false}',
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from trimtab.access import SHORTEST_PASSWORD
 from trimtab.console.routes import Route
 from trimtab.console.security import set_cookie
 from trimtab.console.visit import Visit
-from trimtab.types import RateLimited
+from trimtab.types import ROLES, RateLimited
 
 from .form import Form, form_page, new_password, once
 
@@ -35,7 +35,11 @@ async def change_password(visit: Visit) -> Response:
 
 async def _page(visit: Visit, form: Form) -> Response:
     users = {user.name: user for user in await visit.control.people.users()}
-    fields = {"title": visit.t("account.title"), "it": users.get(visit.actor.name)}
+    fields = {
+        "title": visit.t("account.title"),
+        "it": users.get(visit.actor.name),
+        "may": [visit.t(f"user.{role}_may") for role in ROLES if visit.may(role)],
+    }
     return await form_page(visit, "account.html", form, shortest=SHORTEST_PASSWORD, **fields)
 
 

@@ -40,7 +40,7 @@ async def show(visit: Visit) -> Response:
         before=before,
         limit=PAGE + 1,
     )
-    rows = [(entry, changes(entry.detail)) for entry in found[:PAGE]]
+    rows = [(entry, visit.action(entry.action), changes(entry.detail)) for entry in found[:PAGE]]
     older = visit.link("/audit", before=found[PAGE - 1].id, **wanted) if len(found) > PAGE else ""
     return await visit.page(
         "audit.html",
