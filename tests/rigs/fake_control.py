@@ -87,11 +87,11 @@ class FakeRecords:
 
     async def sessions(self, *, project: str = "", before: str = "", limit: int = 50) -> list[SessionRow]:
         groups: dict[tuple[str, str], list[Call]] = defaultdict(list)
-        newest = [c for c in reversed(self.calls) if c.opened.session and (not before or c.id < before)]
-        for call in newest[:5000]:
-            if not project or call.opened.project == project:
+        for call in reversed(self.calls):
+            if call.opened.session and project in ("", call.opened.project):
                 groups[call.opened.project, call.opened.session].append(call)
-        return [session_row(calls) for calls in groups.values()][:limit]
+        rows = [session_row(calls) for calls in groups.values()]
+        return [row for row in rows if not before or row.last_call < before][:limit]
 
     async def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
         if cube not in self._rollups:
@@ -379,6 +379,8 @@ class FakeObjects:
             raise CallerError(f"the configuration file sets {name!r}; change it there")
         if value and row.kind == "choice" and value not in row.choices:
             raise CallerError(f"{name} {value!r} must be one of {', '.join(row.choices)}")
+        if value and row.kind == "number" and not value.isdigit():
+            raise CallerError(f"{name}: {value!r} cannot be used; it takes a number", param="value")
         after = value or row.default
         self._changes.append(
             SettingChange(
@@ -472,6 +474,9 @@ SETTINGS = (
     SettingRow(
         name="models.default", value="", default="", owner="default", kind="text",
         about="The model that answers where a caller names none that is known.",
+    ),
+    SettingRow(
+        name="retry.attempts", value="3", default="3", owner="default", kind="number", about="Tries per target.",
     ),
 )  # fmt: skip
 
