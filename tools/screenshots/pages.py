@@ -21,18 +21,12 @@ class Shot:
     theme: Literal["light", "dark"] = "light"
     width: int = 1280
     height: int = 860
-    colours: int = 64
+    colours: int = 96
 
 
 def first(page: Page) -> None:
     """Open the first row of a list."""
     page.locator("tbody tr a").first.click()
-    page.wait_for_load_state("networkidle")
-
-
-def with_tools(page: Page) -> None:
-    """Open a call that used a tool, with its neighbours under the same filter."""
-    page.locator("tbody tr", has_text="→").nth(2).locator("a").first.click()
     page.wait_for_load_state("networkidle")
 
 
@@ -55,7 +49,7 @@ PAGES = (
     Shot("home-ja", "/", language="ja", theme="dark", height=1440),
     Shot("home-users", "/?top=users#top", height=620),
     Shot("calls", "/calls?project=demo", height=760),
-    Shot("call", "/calls?tag=support&state=ok", with_tools, height=1100),
+    Shot("call", "/calls?project=demo&state=ok&text=refund", first, height=1100),
     Shot("sessions", "/sessions", height=620),
     Shot("session", "/sessions", talk, height=860),
     Shot("models", "/models", height=620),

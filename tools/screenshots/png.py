@@ -1,6 +1,6 @@
 """PNG files made small: as few colours as a page needs, one byte a pixel (PNG specification, third edition).
 
-Standard library only: a picture of text and lines has some thousand shades, and no more than 64 are missed.
+Standard library only: a picture of text and lines has some thousand shades, and no more than 96 are missed.
 """
 
 import struct
@@ -11,7 +11,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {2: 3, 6: 4}
 
 
-def shrunk(png: bytes, colours: int = 64) -> bytes:
+def shrunk(png: bytes, colours: int = 96) -> bytes:
     """Return a true-colour PNG of 8 bits a channel, not interlaced, with a palette; transparency is dropped.
 
     About a second for 1280 x 900 pixels.

@@ -12,7 +12,7 @@ from trimtab.types import KeySpec
 
 def row(page, name):
     """Return the words of a row of the table."""
-    text = page.text[page.text.index('<section class="card top">') :]
+    text = page.text[page.text.index('<section class="card top"') :]
     return next(part for part in text.split("<tr data-row>")[1:] if f">{name}<" in part)
 
 

@@ -124,7 +124,11 @@ function draw(place, data, paint) {
     cursor: { sync: { key: "home" }, points: { size: 6 }, drag: { x: false, y: false } },
     padding: [10, 18, 0, 0],
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), data.zone),
-    scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.12 : 1] } },
+    scales: {
+      // To the end of the last step: what happened in it is marked there.
+      x: { range: () => [data.time[0], data.time.at(-1) + data.step] },
+      y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.12 : 1] },
+    },
     series: [
       { label: data.labels.time, value: said((_plot, value) => clock.format(value * 1e3)) },
       ...kind.series,
