@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
 from .pages import PAGES, Shot, prepare
 from .png import shrunk
@@ -40,7 +40,8 @@ def main(words: list[str]) -> int:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium)
             url = f"http://127.0.0.1:{PORTS[1]}"
-            large = [shot.name for shot in PAGES if take(browser, url, token, shot, folder) > LARGEST]
+            signed_in = sign_in(browser, url, token)
+            large = [shot.name for shot in PAGES if take(browser, url, signed_in, shot, folder) > LARGEST]
             browser.close()
     if large:
         print(f"over {LARGEST:,} bytes: {', '.join(large)}", file=sys.stderr)
@@ -85,7 +86,17 @@ def demo(home: Path) -> Iterator[str]:
             process.wait(60)
 
 
-def take(browser: Browser, url: str, token: str, shot: Shot, folder: Path) -> int:
+def sign_in(browser: Browser, url: str, token: str) -> StorageState:
+    """Sign in once; return the cookies for all pictures."""
+    page = browser.new_page()
+    page.goto(f"{url}/#token={token}")
+    page.wait_for_url(f"{url}/")
+    state = page.context.storage_state()
+    page.close()
+    return state
+
+
+def take(browser: Browser, url: str, signed_in: StorageState, shot: Shot, folder: Path) -> int:
     """Take one picture; return its size in bytes."""
     context = browser.new_context(
         viewport={"width": shot.width, "height": shot.height},
@@ -93,12 +104,10 @@ def take(browser: Browser, url: str, token: str, shot: Shot, folder: Path) -> in
         locale={"en": "en-US", "ja": "ja-JP"}[shot.language],
         timezone_id="Asia/Tokyo" if shot.language == "ja" else "Europe/Paris",
         reduced_motion="reduce",
+        storage_state=signed_in if shot.path != "/sign-in" else None,
     )
     try:
         page = context.new_page()
-        if shot.path != "/sign-in":
-            page.goto(f"{url}/#token={token}")
-            page.wait_for_url(f"{url}/")
         page.goto(url + shot.path, wait_until="networkidle" if "live" not in shot.path else "load")
         if shot.then is not None:
             shot.then(page)

@@ -64,7 +64,7 @@ PAGES = (
     Shot("users", "/users", height=480),
     Shot("user", "/users/maria", height=820),
     Shot("account", "/account", height=420),
-    Shot("audit", "/audit", height=560),
+    Shot("audit", "/audit", height=520),
     Shot("privacy", "/privacy", height=800),
     Shot("health", "/health", height=760),
     Shot("narrow", "/calls?project=demo", width=390, theme="dark", height=844),
