@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from trimtab.console.sums import Overview, Span, Sums, by_key, of_project
+from trimtab.console.sums import LEADING, Overview, Span, Sums
 from trimtab.console.visit import Visit
 from trimtab.storage import CallQuery
 from trimtab.types import Call
@@ -13,14 +13,13 @@ By = Literal["models", "users", "keys"]
 
 BY: tuple[By, ...] = get_args(By)
 
-SHOWN = 12
+SHOWN = LEADING
 """Rows of the table."""
 
 LOOKED_AT = 1_000
 """Newest calls that are summed where no rollup has the sums: some 20 ms of CPU."""
 
 _DAY_S = 86_400
-_US_PER_S = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,9 @@ async def top(visit: Visit, overview: Overview, span: Span) -> Top:
     if by == "models":
         return _top(visit, span, by, overview.models, "hours")
     if by == "users" and span.seconds >= _DAY_S:
-        since_us = overview.since_us // (_DAY_S * _US_PER_S) * (_DAY_S * _US_PER_S)
-        rows = of_project(await visit.control.records.rollup("day_user", since_us), visit.project)
-        return _top(visit, span, by, by_key(rows), "days")
+        ask = visit.control.records.rollup
+        users = await visit.site.overviews.users(ask, span, visit.project, visit.now_us)
+        return _top(visit, span, by, users[:SHOWN], "days")
     query = CallQuery(project=visit.project, purpose="live", since_us=overview.since_us, limit=LOOKED_AT)
     calls = await visit.control.records.find(query, payload=False)
     over: Literal["newest", "all"] = "newest" if len(calls) == LOOKED_AT else "all"
