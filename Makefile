@@ -8,7 +8,7 @@ ARGS ?=
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile -o faulthandler_timeout=180
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-slow lint types coverage bench peers verify-1 verify-2 verify-3 \
+.PHONY: help up test test-slow lint types coverage bench peers verify-1 verify-2 verify-3 screenshots \
   errors-page admin-api-page env env-dev clean
 
 help: ## Say what there is
@@ -49,6 +49,9 @@ verify-2: env-dev ## Every promise of the second issue: console, SDK, privacy; A
 
 verify-3: env-dev ## Every promise of the third issue: money, limits, resilience, telemetry; ARGS="--only NAME" for one
 	@$(PY) -m tools.verify --issue 3 $(ARGS)
+
+screenshots: env-dev ## Take the pictures in docs/images/console anew, of a demo that is started for them
+	@$(PY) -m tools.screenshots $(ARGS)
 
 errors-page: env ## Write docs/reference/errors.md anew from the code
 	@$(PY) -m tools.errors_page

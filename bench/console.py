@@ -28,7 +28,7 @@ PAGES = (
     "/", "/?range=30d", "/home/series.json?range=7d", "/home/series.json?range=30d", "/home/waiting",
     "/calls", "/calls/rows", "/calls?text=refund", "/calls?text=%E8%BF%94%E9%87%91", "/calls?state=error",
     "/calls/{id}", "/sessions", "/models", "/providers", "/keys", "/projects", "/users", "/settings",
-    "/settings/-/history", "/audit", "/health", "/privacy",
+    "/settings/-/history", "/audit", "/health", "/privacy", "/?top=users&range=30d", "/?top=keys&range=30d", "/account",
 )  # fmt: skip
 """The console's pages; {id} stands for a call's."""
 

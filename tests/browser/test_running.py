@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from rigs.browser import Look, watched
+from rigs.browser import LOOKS, Look, watched
 from rigs.house import House, until
 from rigs.places import PARTS
+from rigs.tour import Tour
 from trimtab import Tracer
 from trimtab.console.pages import ROUTES
 from trimtab.testing import FakeServer
@@ -119,6 +120,28 @@ def test_a_call_shows_in_the_live_tail_within_a_second_and_is_erased_for_good(wa
     expect(page.locator("h1")).to_have_text("Erased")
     page.goto(f"{url}/calls")
     expect(page.locator("tbody tr")).to_have_count(1)
+
+
+@pytest.fixture(scope="module", params=["empty", "demo"])
+def installation(request, tmp_path_factory) -> Iterator[tuple[House, str, str]]:
+    """One for all looks: each tour brings names of its own."""
+    options = ("--demo",) if request.param == "demo" else ()
+    folder = tmp_path_factory.mktemp(request.param)
+    with (
+        FakeServer() as upstream,
+        House(folder / "house", upstream.base_url, provider=CONSENT, options=options) as house,
+    ):
+        yield house, upstream.base_url, request.param
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=str)
+def test_every_page_and_action_stands_over_the_real_thing(browser, shots, installation, look):
+    house, upstream, data = installation
+    token = (house.data / "run" / "admin.token").read_text().strip()
+    url = f"http://127.0.0.1:{house.console_port}"
+    name = f"tour-{look}"
+    with watched(browser, look, shots) as watch:
+        Tour(watch, url, token, name, upstream, str(house.home / name), calls=data == "demo").walk()
 
 
 def test_every_page_stands_over_the_real_thing(watch, house, url):

@@ -10,8 +10,9 @@ import msgspec
 
 from rigs.fake_alerts import FakeAlerts
 from rigs.sample_traces import rows_of, trace_of
+from trimtab.access import SHORTEST_PASSWORD
 from trimtab.api import BudgetRow, BudgetUse, DemoFilled, LimitRow, Published, Restarted
-from trimtab.api.port import Erased, ProviderRow, ProviderTest, SettingRow
+from trimtab.api.port import Erased, Moved, ProviderRow, ProviderTest, SettingRow
 from trimtab.limits import period_of
 from trimtab.stats import LogHistogram
 from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow, Trace, TraceRow
@@ -95,11 +96,11 @@ class FakeRecords:
 
     async def sessions(self, *, project: str = "", before: str = "", limit: int = 50) -> list[SessionRow]:
         groups: dict[tuple[str, str], list[Call]] = defaultdict(list)
-        newest = [c for c in reversed(self.calls) if c.opened.session and (not before or c.id < before)]
-        for call in newest[:5000]:
-            if not project or call.opened.project == project:
+        for call in reversed(self.calls):
+            if call.opened.session and project in ("", call.opened.project):
                 groups[call.opened.project, call.opened.session].append(call)
-        return [session_row(calls) for calls in groups.values()][:limit]
+        rows = [session_row(calls) for calls in groups.values()]
+        return [row for row in rows if not before or row.last_call < before][:limit]
 
     async def traces(self, *, project: str = "", before: str = "", limit: int = 50) -> list[TraceRow]:
         rows = [row for row in rows_of(self.spans, self.calls) if project in ("", row.project)]
@@ -190,6 +191,19 @@ class FakePeople:
         )
         return self._users[name]
 
+    async def change_password(self, actor: Actor, current: str, password: str) -> tuple[str, Actor]:
+        self._user(actor.name)
+        if self._failures[actor.name] >= 5:
+            raise RateLimited("too many failures; try again in a minute")
+        if self._passwords[actor.name] != current:
+            self._failures[actor.name] += 1
+            raise CallerError("this is not the present password", param="current")
+        self._check(password)
+        self._passwords[actor.name] = password
+        self._sessions = {t: a for t, a in self._sessions.items() if a.name != actor.name}
+        self._control.note(actor, "user.password", actor.name)
+        return self.open(actor)
+
     async def remove_user(self, actor: Actor, name: str) -> None:
         self._user(name)
         del self._users[name]
@@ -239,8 +253,8 @@ class FakePeople:
         return self._users[name]
 
     def _check(self, password: str) -> None:
-        if len(password) < 12:
-            raise CallerError("a password has 12 characters or more", param="password")
+        if len(password) < SHORTEST_PASSWORD:
+            raise CallerError(f"a password has {SHORTEST_PASSWORD} characters or more", param="password")
 
 
 def budget_row(spec: BudgetSpec, now_us: int, owner: Any = "store", **spent: int) -> BudgetRow:
@@ -335,7 +349,11 @@ class FakeObjects:
             key_set=api_key is not None or bool(known and known.key_set),
             key_hint=f"…{api_key[-4:]}" if api_key else known.key_hint if known else "",
             rotated_us=self._control.now_us if api_key else known.rotated_us if known else 0,
+            headers=tuple(sorted(spec.headers)), max_connections=spec.max_connections, deadlines=spec.deadlines,
+            options=tuple(sorted(spec.options)),
         )  # fmt: skip
+        machine = self._control.machine
+        machine.providers = (*(one for one in machine.providers if one.name != spec.name), spec)
         self._control.note(actor, "provider.rotate" if known and api_key else "provider.put", spec.name)
         return self._control.published()
 
@@ -359,8 +377,20 @@ class FakeObjects:
         if self._providers[name].owner == "file":
             raise CallerError(f"the configuration file declares {name!r}; remove it there")
         del self._providers[name]
+        machine = self._control.machine
+        machine.providers = tuple(one for one in machine.providers if one.name != name)
         self._control.note(actor, "provider.remove", name)
         return self._control.published()
+
+    async def after_removal(self, name: str) -> list[Moved]:
+        if name not in self._providers:
+            raise NotFound(f"there is no provider {name!r}")
+        others = [row for row in self._providers.values() if row.name != name and not row.models]
+        called = [f"{name}/{model}" for model in self._providers[name].models or ("…",)]
+        return [
+            Moved(name=one, goes_to=f"{others[0].name}/{one}" if others else "", error_code="model_not_found")
+            for one in called
+        ]
 
     async def test_provider(self, actor: Actor, name: str) -> ProviderTest:
         if name not in self._providers:
@@ -368,9 +398,14 @@ class FakeObjects:
         self._control.note(actor, "provider.test", name)
         if not self._providers[name].key_set:
             return ProviderTest(
-                ok=False, took_ms=87, error_code="provider_auth_failed", message="401: no such key"
-            )
-        return ProviderTest(ok=True, took_ms=212, models=self._providers[name].models)
+                ok=False, took_ms=87, error_code="provider_auth_failed", message="401: no such key",
+                asked=f"GET https://{name}.example.org/v1/models", patience_s=10.0,
+            )  # fmt: skip
+        row = self._providers[name]
+        return ProviderTest(
+            ok=True, took_ms=212, models=row.models, asked=f"GET {row.base_url}/models", patience_s=10.0,
+            sent=("Authorization", *row.headers),
+        )  # fmt: skip
 
     async def limits(self) -> list[LimitRow]:
         return list(self._limits.values())
@@ -422,6 +457,8 @@ class FakeObjects:
             raise CallerError(f"the configuration file sets {name!r}; change it there")
         if value and row.kind == "choice" and value not in row.choices:
             raise CallerError(f"{name} {value!r} must be one of {', '.join(row.choices)}")
+        if value and row.kind == "number" and not value.isdigit():
+            raise CallerError(f"{name}: {value!r} cannot be used; it takes a number", param="value")
         after = value or row.default
         self._changes.append(
             SettingChange(
@@ -519,6 +556,9 @@ SETTINGS = (
     SettingRow(
         name="models.default", value="", default="", owner="default", kind="text",
         about="The model that answers where a caller names none that is known.",
+    ),
+    SettingRow(
+        name="retry.attempts", value="3", default="3", owner="default", kind="number", about="Tries per target.",
     ),
 )  # fmt: skip
 

@@ -13,6 +13,8 @@ from .authorize import Caller, authorize
 from .keys import KEY_PREFIX, KeyRing, bearer, make_key
 from .limiter import FailureLimiter
 from .open import open_access_problem
+from .passwords import LONGEST as LONGEST_PASSWORD
+from .passwords import SHORTEST as SHORTEST_PASSWORD
 from .passwords import hash_password, verify_password
 from .refusals import Refusals, Repeated
 from .roles import permits
@@ -21,7 +23,9 @@ from .tokens import TOKEN_PREFIX, expiry, make_token, token_hash
 
 __all__ = [
     "KEY_PREFIX",
+    "LONGEST_PASSWORD",
     "SEAL_KEY_BYTES",
+    "SHORTEST_PASSWORD",
     "TOKEN_PREFIX",
     "Caller",
     "FailureLimiter",

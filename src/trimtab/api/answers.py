@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from trimtab.types import BudgetSpec, LimitSpec
+from trimtab.types import BudgetSpec, Deadlines, LimitSpec
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +32,29 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     key_hint: str = ""
     """`${NAME}` as the file has it, or the last four characters of a key of 20 or more."""
     rotated_us: int = 0
+    headers: tuple[str, ...] = ()
+    """Names of the headers sent with every request; their values may be secret."""
+    max_connections: int = 1000
+    deadlines: Deadlines | None = None
+    """None: as the installation's settings say."""
+    options: tuple[str, ...] = ()
+    """Names of what else its kind is told."""
+    proxy: str = ""
+    """As the file has it, without user and password."""
+    ca_file: str = ""
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """Where calls by one name would go if a provider were removed."""
+
+    name: str
+    """As callers write it; `…` stands for any model's name."""
+    goes_to: str
+    """`provider/model` that would be asked; empty: they would be refused."""
+    stands_in: bool = False
+    """Whether that is the default model, which answers for unknown names."""
+    error_code: str = ""
+    """Why they would be refused."""
 
 
 class ProviderTest(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +62,14 @@ class ProviderTest(msgspec.Struct, frozen=True, kw_only=True):
 
     ok: bool
     took_ms: int
+    asked: str = ""
+    """What was sent, as `GET https://host/v1/models`; empty: where it goes is not known beforehand."""
+    sent: tuple[str, ...] = ()
+    """Names of the headers that were sent with it, the key's own among them."""
+    proxy: str = ""
+    """Through which proxy, without user and password."""
+    patience_s: float = 0.0
+    """How long an answer was waited for at most."""
     models: tuple[str, ...] = ()
     error_code: str = ""
     message: str = ""

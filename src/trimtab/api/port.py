@@ -29,6 +29,7 @@ from .answers import (
     DemoFilled,
     Erased,
     LimitRow,
+    Moved,
     ProviderRow,
     ProviderTest,
     Published,
@@ -149,6 +150,23 @@ class People(Protocol):
         """Return who a sign-in's token stands for, or None."""
         ...
 
+    async def change_password(self, actor: Actor, current: str, password: str) -> tuple[str, Actor]:
+        """Change one's own password, which ends all sign-ins of the user and opens a new one; return it.
+
+        As slow and as bounded as `sign_in`: who finds a browser open could try passwords here too.
+
+        Args:
+            actor: whose password it is.
+            current: the present one.
+            password: the new one.
+
+        Raises:
+            CallerError: the asker is no user (the installation's token has no password), `current` is wrong, or
+                `password` is too short, too long, or the present one.
+            RateLimited: too many failures; try again later.
+        """
+        ...
+
     async def sign_out(self, token: str) -> None:
         """End a sign-in."""
         ...
@@ -243,6 +261,14 @@ class Objects(Protocol):
         Raises:
             NotFound: there is none of that name.
             CallerError: the file declares it.
+        """
+        ...
+
+    async def after_removal(self, name: str) -> list[Moved]:
+        """Return where the calls that a provider answers would go without it, which may be to somebody else.
+
+        Raises:
+            NotFound: there is none of that name.
         """
         ...
 

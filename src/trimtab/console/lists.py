@@ -35,6 +35,15 @@ CHOICES = {
 }
 PAGE = 50
 
+POLL_S = 0.25
+"""The live tail asks anew at most this long after an answer: four times a second while calls stream in."""
+
+HOLD_S = 0.4
+"""How long one of them is held while nothing has changed."""
+
+LOOK_S = 0.1
+"""Between two looks of a request that is held: what a call waits for, beside the recorder's own pause."""
+
 _LATEST_US = 253_402_300_799_999_999
 """The end of the year 9999."""
 

@@ -39,8 +39,8 @@ def short(value: float | None) -> str:
 def usd(nusd: int | None) -> str:
     """Return money in USD, with as many digits as say something.
 
-    >>> usd(24_750), usd(1_500_000_000), usd(0), usd(1_234_567_890_000)
-    ('$0.00002', '$1.50', '$0', '$1,235')
+    >>> usd(24_750), usd(1_500_000_000), usd(0), usd(1_234_567_890_000), usd(140)
+    ('$0.00002', '$1.50', '$0', '$1,235', '<$0.00001')
     """
     if nusd is None:
         return NOTHING
@@ -51,6 +51,8 @@ def usd(nusd: int | None) -> str:
         return f"${value:,.0f}"
     if abs(value) >= 1:
         return f"${value:,.2f}"
+    if abs(value) < 0.00001:
+        return "<$0.00001"
     return f"${value:.5f}" if abs(value) < 0.01 else f"${value:.4f}"
 
 
@@ -83,6 +85,21 @@ def percent(share: float | None) -> str:
     if 0 < share < 0.001:
         return "<0.1 %"
     return f"{share * 100:.1f} %" if 0 < share < 0.1 else f"{share * 100:.0f} %"
+
+
+def change(now: float | None, before: float | None) -> str:
+    """Return how much more or less there is than before, in percent; empty where that says nothing.
+
+    >>> change(112, 100), change(50, 100), change(100, 100), change(30, 2), change(1, 0), change(None, 1)
+    ('+12 %', '−50 %', '±0 %', '×15', '', '')
+    """
+    if now is None or not before:
+        return ""
+    ratio = now / before
+    if ratio >= 10:
+        return f"×{ratio:.0f}"
+    percents = round((ratio - 1) * 100)
+    return f"+{percents} %" if percents > 0 else f"−{-percents} %" if percents < 0 else "±0 %"
 
 
 def size(count: int | None) -> str:
@@ -134,6 +151,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "usd": usd,
         "duration": duration,
         "percent": percent,
+        "change": change,
         "size": size,
         "iso": iso,
     }

@@ -1,14 +1,19 @@
 """Sums over a stretch of time, out of rollups: never out of calls."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from trimtab.stats import LogHistogram
 from trimtab.storage import Cube, RollupRow
+from trimtab.types import Call
 
 _US_PER_S = 1_000_000
 HOUR_US = 3600 * _US_PER_S
+DAY_US = 24 * HOUR_US
+LEADING = 12
+"""Rows of a table of whom most calls were of."""
+
 _OVERVIEWS_KEPT = 64
 
 
@@ -57,6 +62,20 @@ class Sums:
         self.input_tokens += row.input_tokens
         self.output_tokens += row.output_tokens
         self.latency.merge_packed(row.latency)
+
+    def add_call(self, call: Call) -> None:
+        """Add one call."""
+        closed = call.closed
+        self.calls += 1
+        self.errors += call.state == "error"
+        self.unfinished += call.state == "unfinished"
+        if closed is None:
+            return
+        self.cost_nusd += closed.cost_nusd
+        self.input_tokens += closed.usage.input_tokens
+        self.output_tokens += closed.usage.output_tokens
+        if call.latency_ms is not None:
+            self.latency.add(call.latency_ms)
 
     def join(self, other: "Sums") -> None:
         """Add other sums."""
@@ -107,6 +126,7 @@ class Overviews:
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str], Overview] = OrderedDict()
         self._before: OrderedDict[tuple[str, str], tuple[int, Sums]] = OrderedDict()
+        self._users: OrderedDict[tuple[str, str], tuple[int, list[tuple[str, Sums]]]] = OrderedDict()
 
     async def before(self, ask: Ask, span: Span, project: str, now_us: int) -> Sums:
         """Return the sums of the stretch as long as the span that ended where it begins; at most 60 s old."""
@@ -120,6 +140,18 @@ class Overviews:
             while len(self._before) > _OVERVIEWS_KEPT:
                 self._before.popitem(last=False)
         return sums
+
+    async def users(self, ask: Ask, span: Span, project: str, now_us: int) -> list[tuple[str, Sums]]:
+        """Return (user, sums) of the users with most calls over a span's whole days (UTC); at most 60 s old."""
+        key = (span.name, project)
+        at_us, found = self._users.get(key, (0, []))
+        if not 0 <= now_us - at_us < 60 * _US_PER_S:
+            since_us = (now_us - span.seconds * _US_PER_S) // DAY_US * DAY_US
+            found = leading(of_project(await ask("day_user", since_us, 0), project))
+            self._users[key] = (now_us, found)
+            while len(self._users) > _OVERVIEWS_KEPT:
+                self._users.popitem(last=False)
+        return found
 
     async def get(self, ask: Ask, span: Span, project: str, now_us: int) -> Overview:
         """Return a span's overview, at most 3 s old, or 60 s where the span is longer than a day."""
@@ -169,6 +201,15 @@ def by_key(rows: Iterable[RollupRow]) -> list[tuple[str, Sums]]:
     for row in rows:
         groups.setdefault(row.key[1], Sums()).add(row)
     return sorted(groups.items(), key=lambda item: (-item[1].calls, item[0]))
+
+
+def leading(rows: list[RollupRow], most: int = LEADING) -> list[tuple[str, Sums]]:
+    """Return what `by_key` does of the keys with most calls; the latencies of all others are never looked at."""
+    calls: Counter[str] = Counter()
+    for row in rows:
+        calls[row.key[1]] += row.calls
+    names = dict(calls.most_common(most))
+    return by_key(row for row in rows if row.key[1] in names)
 
 
 def by_step(rows: Iterable[RollupRow], since_us: int, until_us: int, step_s: int) -> list[tuple[int, Sums]]:

@@ -193,6 +193,11 @@ class Visit:
             return Response(status_code=204, headers={"hx-redirect": target})
         return RedirectResponse(target, status_code=303)
 
+    def action(self, action: str) -> str:
+        """Return what people call an action of the audit log; its own name where there are no words for it."""
+        key = f"action.{action}"
+        return self.t(key) if self.site.words.has(key) else action
+
     def _menu(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """Return the menu's groups with the pages that the visitor may open."""
         groups = [

@@ -11,6 +11,7 @@ from .ask import Ask
 from .call import LiveCall
 from .core import Core, Shared, feedback_record
 from .health import Board, TargetFigure, read_targets, target_figures
+from .names import full_name
 from .ports import Counts, Keep, Log, ReplyCache
 from .stages import StreamStage
 from .state import State
@@ -29,6 +30,7 @@ __all__ = [
     "StreamStage",
     "TargetFigure",
     "feedback_record",
+    "full_name",
     "read_targets",
     "target_figures",
 ]

@@ -19,10 +19,11 @@ from trimtab.types import (
     TargetSpec,
     WeightedRelease,
 )
-from trimtab.types.errors import AmbiguousModel, CallerError, ConfigError, ModelNotFound
+from trimtab.types.errors import ConfigError, ModelNotFound
 
 from .gate import Gate
 from .health import Board, Budget, Health, ModelPlan, Target
+from .names import full_name, served_names
 
 _PLANS_KEPT = 4096
 """Resolved names remembered per generation; callers may invent names, so it is bounded."""
@@ -141,9 +142,9 @@ class State:
             sticky: user or session; the same one always gets the same arm of a route. Empty: by chance of the call.
 
         Raises:
-            CallerError: the name is empty, and there is no default model.
-            ModelNotFound: nobody serves it, and there is no default model.
-            AmbiguousModel: a bare name that several providers serve.
+            ModelNotFound: there is no such route, or see `full_name`.
+            CallerError: see `full_name`.
+            AmbiguousModel: see `full_name`.
         """
         if name.startswith("route/"):
             return self._route_plan(name[6:], sticky)
@@ -157,12 +158,7 @@ class State:
 
     def served(self) -> list[tuple[str, str]]:
         """Return (name, owner) of every route and known model, for `/v1/models`."""
-        rows = [(f"route/{name}", "trimtab") for name in sorted(self._routes)]
-        for spec in self.snapshot.providers:
-            rows.extend((f"{spec.name}/{model}", spec.name) for model in spec.models)
-        known = {name for name, _ in rows}
-        rows.extend((model, model.split("/", 1)[0]) for model in self.snapshot.targets if model not in known)
-        return rows
+        return served_names(self.snapshot)
 
     def open_ended(self) -> list[str]:
         """Return the names of providers that pass any model name on: their own list must be asked for."""
@@ -240,7 +236,7 @@ class State:
         )
 
     def _plan_for_model(self, name: str) -> Plan:
-        model, substituted = self._full_name(name), False
+        model, substituted = full_name(self.snapshot, name), False
         if model is None:
             model, substituted = self.snapshot.default_model, True
         release = Release(model=model)
@@ -292,30 +288,6 @@ class State:
         found.deadlines = deadlines
         found.health.obey(rules)
         return found
-
-    def _full_name(self, name: str) -> str | None:
-        """Return `provider/model` for what a caller wrote, or None where the default model must stand in."""
-        if not name:
-            if self.snapshot.default_model:
-                return self.snapshot.default_model
-            raise CallerError('`model` is missing; name one, such as "openai/gpt-4o-mini"', param="model")
-        provider, slash, rest = name.partition("/")
-        if name in self.snapshot.targets or (slash and rest and provider in self.providers):
-            return name
-        listed = [spec.name for spec in self.snapshot.providers if name in spec.models]
-        if not listed:
-            listed = [spec.name for spec in self.snapshot.providers if not spec.models]
-        if len(listed) == 1:
-            return f"{listed[0]}/{name}"
-        if listed:
-            choices = ", ".join(f"{p}/{name}" for p in sorted(listed))
-            raise AmbiguousModel(
-                f"several providers may serve {name!r}; write one of: {choices}", param="model"
-            )
-        if self.snapshot.default_model:
-            return None
-        known = ", ".join(n for n, _ in self.served()[:12]) or "none"
-        raise ModelNotFound(f"nobody serves the model {name!r}; there are: {known}", param="model")
 
 
 def _arm_key(route: str, channel: str, weighted: WeightedRelease) -> str:

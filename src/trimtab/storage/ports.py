@@ -180,8 +180,8 @@ class CallStore(Protocol):
         """Return the sessions of the newest calls that have one, newest first; of each page none is on another.
 
         `before` is the `last_call` of the last page's last row.
-        Looks at the newest 5,000 such calls before `before` (a call id) at most: cost is bounded, and the sums
-        are over those looked at.
+        Looks at the newest 5,000 such calls before `before` (a call id), and where those have too few sessions at
+        up to 15,000 more: cost is bounded, and the sums are over those looked at.
         """
         ...
 

@@ -434,3 +434,31 @@ def test_what_is_published_is_what_is_stored(rig: ControlRig) -> None:
     raw = msgspec.json.encode(rig.run(rig.control.machine.snapshot()))
     assert SECRET.encode() not in raw
     assert b"sk-declared" not in raw
+
+
+def test_after_removal_says_who_would_answer(rig: ControlRig) -> None:
+    """The file's open-ended provider takes every name that nobody else does."""
+
+    def moved(name: str) -> list[tuple[str, str]]:
+        answer = rig.ask("GET", f"/api/v1/providers/{name}/after-removal")
+        assert answer.status == 200, answer
+        return [(row["name"], row["goes_to"]) for row in answer.json["moved"]]
+
+    assert put(rig, models=["m", "n"]).status == 200
+    assert moved("up") == [
+        ("up/m", "declared/up/m"), ("up/n", "declared/up/n"), ("m", "declared/m"), ("n", "declared/n"),
+    ]  # fmt: skip
+    assert put(rig, models=[]).status == 200
+    assert moved("up") == [("up/…", "declared/up/…")]
+    assert rig.ask("GET", "/api/v1/providers/none/after-removal").status == 404
+
+
+def test_a_test_tells_what_was_tried_and_no_secret(rig: ControlRig) -> None:
+    put(rig, api_key=SECRET, headers={"x-team": "quite-private"})
+    answer = rig.ask("POST", "/api/v1/providers/up/test").json
+    assert not answer["ok"]
+    assert answer["asked"] == f"GET {published(rig).base_url}/models"
+    assert answer["sent"] == ["Authorization", "x-team"]
+    assert answer["patience_s"] == 10.0
+    assert SECRET not in str(answer)
+    assert "quite-private" not in str(answer)

@@ -246,3 +246,50 @@ def test_checking_passwords_leaves_the_event_loop_free(rig: ControlRig) -> None:
 
     # On the loop itself, each check would let it turn a few times only.
     assert rig.run(main()) > 100
+
+
+def test_ones_own_password_changes_and_every_other_sign_in_ends(rig) -> None:
+    mine, other, stranger = rig.user("ann", "viewer"), rig.sign_in("ann"), rig.user("bob", "viewer")
+    body = {"current": PASSWORD, "password": "quite another password"}
+    answer = rig.ask("POST", "/api/v1/me/password", body, token=mine)
+    assert answer.status == 200, answer
+    assert rig.ask("GET", "/api/v1/me", token=answer.json["token"]).json == {"user": "ann", "role": "viewer"}
+    for ended in (mine, other):
+        assert rig.ask("GET", "/api/v1/me", token=ended).status == 401
+    assert rig.ask("GET", "/api/v1/me", token=stranger).status == 200
+    assert rig.sign_in("ann", "quite another password")
+    entry = rig.audit(action="user.password")[0]
+    assert (entry["actor"], entry["object"], entry["detail"]) == ("ann", "ann", {"password": "changed"})
+    assert PASSWORD not in repr(rig.audit())
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"current": "not this one, no", "password": "quite another password"}, "not the present password"),
+        ({"current": PASSWORD, "password": PASSWORD}, "is the present one"),
+        ({"current": PASSWORD, "password": "short"}, "length >= 12"),
+    ],
+)
+def test_a_password_that_cannot_be_changed_leaves_all_as_it_is(rig, body, said) -> None:
+    token = rig.user("ann", "viewer")
+    answer = rig.ask("POST", "/api/v1/me/password", body, token=token)
+    assert answer.status == 400
+    assert said in answer.json["error"]["message"]
+    assert rig.ask("GET", "/api/v1/me", token=token).status == 200
+    assert rig.sign_in("ann")
+
+
+def test_the_installations_token_has_no_password_to_change(rig) -> None:
+    body = {"current": TOKEN, "password": "quite another password"}
+    answer = rig.ask("POST", "/api/v1/me/password", body)
+    assert answer.status == 400
+    assert "changes at every start" in answer.json["error"]["message"]
+    assert TOKEN not in answer.json["error"]["message"]
+
+
+def test_guesses_through_an_open_sign_in_are_bounded(rig) -> None:
+    token = rig.user("ann", "viewer")
+    body = {"current": "not this one, no", "password": "quite another password"}
+    statuses = [rig.ask("POST", "/api/v1/me/password", body, token=token).status for _ in range(12)]
+    assert 429 in statuses

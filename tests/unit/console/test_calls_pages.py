@@ -1,8 +1,10 @@
 """The list of calls, one call, sessions, the first page: as their users use them."""
 
 import csv
+import html
 import io
 import json
+import re
 from urllib.parse import quote
 
 import msgspec
@@ -14,9 +16,10 @@ from rigs.fake_control import FakeControl
 from rigs.sample_day import NOW_US, answer_of, finished, full_control, opened_at
 from trimtab.console.content.conversation import new_turns, request_turns
 from trimtab.console.csv_out import guarded
-from trimtab.console.lists import COLUMNS, FILTERS
+from trimtab.console.lists import COLUMNS, FILTERS, HOLD_S, LOOK_S, POLL_S
 from trimtab.console.sums import SPANS
 from trimtab.console.waterfall import waterfall
+from trimtab.ledger import Pause
 from trimtab.storage import CallQuery
 
 LANGUAGES = ("en", "ja")
@@ -400,3 +403,30 @@ def test_a_page_asks_for_bounded_work(control, admin, path):
     control.records.asked.clear()
     assert admin.get(path).status == 200
     assert sum(query.limit for query in control.records.asked) <= 100
+
+
+def test_the_live_tails_pauses_leave_most_of_its_second_to_work():
+    """The longest that a call can wait for somebody who sleeps, from its end to the look that finds it."""
+    asleep_s = Pause.LONGEST_S + max(LOOK_S, POLL_S)
+    assert asleep_s <= 0.5
+    assert LOOK_S < HOLD_S < 1, "a held request must look again, and end well before anybody gives up on it"
+
+
+def test_a_call_that_ends_while_a_request_is_held_is_in_its_answer(control):
+    """The tail asks twice a second, and yet finds what happens in between."""
+    app = console_over(control)
+    viewer = signed_in(app, control, "viewer")
+    poll = html.unescape(re.search(r'hx-get="([^"]*)"', viewer.get("/calls?live=1").text)[1])
+    assert viewer.get(poll).status == 204
+    find, looks = control.records.find, []
+
+    async def later(query, *, payload):
+        looks.append(query)
+        if len(looks) == 2:
+            control.records.calls.pop()
+        return await find(query, payload=payload)
+
+    control.records.find = later
+    page = viewer.get(poll)
+    assert page.status == 200
+    assert 2 <= len(looks) <= 4

@@ -4,6 +4,10 @@ import re
 
 import pytest
 
+from rigs.browse import signed_in
+from rigs.fake_control import PASSWORDS
+from trimtab.access import SHORTEST_PASSWORD
+
 
 def test_a_key_is_shown_once_and_nowhere_else(editor, control):
     page = editor.post("/keys/-/new", {"name": "ci", "project": "shop", "payload": "none"})
@@ -143,3 +147,50 @@ def test_the_audit_log_says_from_where(admin, control):
 def test_the_first_page_of_users_says_what_to_do(empty):
     empty.app._control.people._users.clear()
     assert "No users yet" in empty.get("/users").words
+
+
+NEW = {"current": PASSWORDS["vic"], "password": "other words, long", "password_again": "other words, long"}
+
+
+def test_ones_own_password_changes_and_only_this_browser_stays_signed_in(app, viewer, control, stranger):
+    elsewhere = signed_in(app, control, "viewer")
+    before = dict(viewer.cookies)
+    assert "Change your password" in viewer.get("/account").words
+    page = viewer.post("/account/password", NEW)
+    assert page.headers["location"] == "/account?done=own_password_set"
+    assert viewer.cookies != before
+    assert viewer.get(page.headers["location"]).status == 200
+    assert elsewhere.get("/").headers["location"].startswith("/sign-in")
+    stranger.get("/sign-in")
+    assert stranger.post("/sign-in", {"name": "vic", "password": "other words, long"}).status == 303
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"current": "wrong"}, "not the present password"),
+        ({"password": "short", "password_again": "short"}, f"At least {SHORTEST_PASSWORD}"),
+        ({"password_again": "something else"}, "differ"),
+    ],
+)
+def test_ones_own_password_stays_when_the_form_is_wrong(viewer, control, changes, said):
+    page = viewer.post("/account/password", NEW | changes)
+    assert page.status == 422
+    assert said in page.words
+    for typed in {*NEW.values(), *changes.values()}:
+        assert f'value="{typed}"' not in page.text
+    assert control.people._passwords["vic"] == PASSWORDS["vic"]
+
+
+def test_guesses_at_ones_own_password_come_to_an_end(viewer):
+    for _ in range(5):
+        viewer.post("/account/password", NEW | {"current": "wrong"})
+    page = viewer.post("/account/password", NEW)
+    assert page.status == 422
+    assert "Too many" in page.words
+
+
+def test_the_installations_token_has_no_password(app, control):
+    token = signed_in(app, control, "admin", "admin-token")
+    assert "changes at every start" in token.get("/account").words
+    assert "/account/password" not in token.get("/account").text

@@ -1,9 +1,11 @@
 """Providers and models."""
 
+import html
+
 import msgspec
 import pytest
 
-from trimtab.types import Snapshot
+from trimtab.types import Deadlines, Snapshot
 
 
 def test_a_provider_is_added_and_its_key_is_shown_nowhere(admin, control):
@@ -93,6 +95,60 @@ def test_what_a_form_does_not_show_stays(admin, control, monkeypatch):
     fields = {"kind": "openai", "base_url": spec.base_url, "models": "other"}
     assert admin.post(f"/providers/{spec.name}", fields).status == 303
     assert sent == [(msgspec.structs.replace(spec, models=("other",)), None)]
+
+
+ADVANCED = {
+    "headers": "X-Team: search\n\n x-region :  eu ", "first_byte_s": "30", "connect_s": "", "idle_s": "",
+    "total_s": "0.5",
+    "max_connections": "", "options": '{"done_marker": false}',
+}  # fmt: skip
+
+
+def test_headers_deadlines_connections_and_options_go_there_and_back(editor, control):
+    fields = {"kind": "openai", "base_url": "https://api.anthropic.com/v1", "models": "one"} | ADVANCED
+    assert editor.post("/providers/anthropic", fields).status == 303
+    spec = next(spec for spec in control.machine.providers if spec.name == "anthropic")
+    assert spec.headers == {"X-Team": "search", "x-region": "eu"}
+    assert (spec.max_connections, spec.options) == (1000, {"done_marker": False})
+    assert spec.deadlines == Deadlines(first_byte_s=30, total_s=0.5)
+    page = editor.get("/providers/anthropic")
+    for shown in ("X-Team: search\nx-region: eu", 'value="30"', 'value="0.5"', '{"done_marker":false}'):
+        assert shown in html.unescape(page.text)
+    assert '<details class="advanced" open' in page.text
+    emptied = fields | dict.fromkeys(ADVANCED, "")
+    assert editor.post("/providers/anthropic", emptied).status == 303
+    spec = next(spec for spec in control.machine.providers if spec.name == "anthropic")
+    assert (spec.headers, spec.deadlines, spec.options) == ({}, None, {})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("headers", "no colon here", "Name: value"),
+        ("connect_s", "0", "more than 0"),
+        ("total_s", "1e9", "Seconds"),
+        ("idle_s", "-1", "Seconds"),
+        ("max_connections", "0", "from 1 to"),
+        ("options", "[1]", "JSON object"),
+        ("options", "{", "JSON object"),
+    ],
+)
+def test_what_cannot_be_said_of_a_provider_is_told_at_its_field(editor, control, field, value, said):
+    before = control.machine.providers
+    fields = {"kind": "openai", "base_url": "https://api.anthropic.com/v1", "models": "one"} | ADVANCED
+    page = editor.post("/providers/anthropic", fields | {field: value})
+    assert page.status == 422
+    assert said in page.words
+    assert f'id="f-{field}-problem"' in page.text
+    assert control.machine.providers == before
+
+
+def test_removing_a_provider_says_who_will_answer_its_names(admin, control):
+    assert "will then be answered by others" not in admin.get("/providers/anthropic").words
+    own = control.objects._providers["own"]
+    control.objects._providers["own"] = msgspec.structs.replace(own, models=())
+    words = admin.get("/providers/anthropic").words
+    assert "anthropic/claude-sonnet → own/anthropic/claude-sonnet" in words
 
 
 def test_a_provider_goes_only_when_its_name_was_typed(admin, control):

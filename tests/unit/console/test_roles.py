@@ -18,8 +18,8 @@ PLACES = {
     "/providers/": "anthropic",
 }
 GUARDED = [route for route in ROUTES if route.role not in ("anyone", "viewer")]
-SHARED = {"/preferences", "/sign-out"}
-"""Forms of the shell, which everybody has."""
+SHARED = {"/preferences", "/sign-out", "/account/password"}
+"""Forms that everybody has: of the shell, and of one's own account."""
 OWN = ("/calls", "/sessions", "/views", "/feedback", "/tail")
 """Beginnings of forms with which viewers keep things of their own."""
 

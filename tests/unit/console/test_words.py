@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 import trimtab.console
+import trimtab.serve.control
 from trimtab.console.words import LANGUAGES, Words
+from trimtab.serve.control.machine import COUNTERS
+from trimtab.serve.control.tunables import tunables
 
 FOLDER = Path(trimtab.console.__file__).parent
 TEMPLATES = sorted((FOLDER / "templates").iterdir())
 SPOKEN = ("alt", "aria-label", "placeholder", "title", "data-confirm", "data-label")
-MAY_STAND_BARE = {"J", "K", "G", "H", "C", "S", "T", "U", "Enter", "Esc", "Trimtab", "v"}
+MAY_STAND_BARE = {"J", "K", "G", "H", "C", "S", "T", "M", "P", "A", "U", "Enter", "Esc", "Trimtab", "v"}
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +71,25 @@ def test_every_key_that_a_template_or_page_names_is_there(tables):
         named |= set(re.findall(r"""\bt\(\s*["']([a-z_]+\.[a-z_0-9.]+)["']\s*[,)]""", path.read_text()))
     assert len(named) > 20
     assert named <= set(tables["en"]), named - set(tables["en"])
+
+
+def test_every_action_of_the_audit_log_has_words(tables):
+    """What the control process notes stands on the first page and in the audit log: as words, not as a code."""
+    noted = set()
+    for path in Path(trimtab.serve.control.__file__).parent.rglob("*.py"):
+        noted |= set(
+            re.findall(r'"([a-z]+\.[a-z]+)"', " ".join(re.findall(r"action=[^,\n]*", path.read_text())))
+        )
+    assert len(noted) > 20
+    assert {f"action.{action}" for action in noted} <= set(tables["en"])
+
+
+def test_every_setting_that_can_be_changed_is_told_in_every_language(tables):
+    for name in tunables():
+        assert f"about.{name}" in tables["en"], name
+        assert f"setting.group_{name.partition('.')[0]}" in tables["en"], name
+
+
+def test_every_counter_of_the_health_page_has_words(tables):
+    for name in COUNTERS:
+        assert f"health.count_{name}" in tables["en"], name

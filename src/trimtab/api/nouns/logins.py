@@ -7,17 +7,19 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trimtab.access import bearer
+from trimtab.access import LONGEST_PASSWORD, bearer
 from trimtab.api.replies import actor_of, address_of, control_of, read_json, reply
 from trimtab.api.table import Nothing, Route
 from trimtab.types import CallerError, Role
+
+from .users import Password
 
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name and password, or the installation's token."""
 
     name: Annotated[str, Meta(max_length=64)] = ""
-    password: Annotated[str, Meta(max_length=1024)] = ""
+    password: Annotated[str, Meta(max_length=LONGEST_PASSWORD)] = ""
     token: Annotated[str, Meta(max_length=512)] = ""
 
 
@@ -28,6 +30,13 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
     """Send it as `Authorization: Bearer`."""
     user: str
     role: Role
+
+
+class NewOwnPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One's own new password."""
+
+    current: Annotated[str, Meta(max_length=LONGEST_PASSWORD)]
+    password: Password
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +73,14 @@ async def get_me(request: Request) -> Response:
     return reply(Me(user=actor.name, role=actor.role))
 
 
+async def change_password(request: Request) -> Response:
+    """Change one's own password; answer with the one sign-in that is left, a new one."""
+    given = await read_json(request, NewOwnPassword)
+    people = control_of(request).people
+    token, actor = await people.change_password(actor_of(request), given.current, given.password)
+    return reply(SignedIn(token=token, user=actor.name, role=actor.role))
+
+
 ROUTES = (
     Route(
         method="POST", path="/api/v1/login", endpoint=sign_in, action="session.open", role=None,
@@ -77,6 +94,11 @@ ROUTES = (
     Route(
         method="GET", path="/api/v1/me", endpoint=get_me, action="session.read", role="viewer",
         summary="who one is, and with which role", reply=Me,
+    ),
+    Route(
+        method="POST", path="/api/v1/me/password", endpoint=change_password, action="user.password", role="viewer",
+        summary="changes one's own password, which ends all one's sign-ins; the answer's `token` is a new one",
+        body=NewOwnPassword, reply=SignedIn,
     ),
 )  # fmt: skip
 """Every route of this noun."""

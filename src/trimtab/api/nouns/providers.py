@@ -7,7 +7,7 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trimtab.api.answers import ProviderRow, ProviderTest, Published
+from trimtab.api.answers import Moved, ProviderRow, ProviderTest, Published
 from trimtab.api.replies import actor_of, control_of, read_json, reply
 from trimtab.api.table import Route
 from trimtab.types import Deadlines, ProviderSpec
@@ -46,6 +46,12 @@ class ChangedProvider(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     published: Published
+
+
+class AfterRemoval(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the calls that a provider answers would go without it."""
+
+    moved: list[Moved]
 
 
 async def list_providers(request: Request) -> Response:
@@ -94,6 +100,12 @@ async def test_provider(request: Request) -> Response:
     return reply(await control_of(request).objects.test_provider(actor_of(request), name))
 
 
+async def after_removal(request: Request) -> Response:
+    """Return where the calls that a provider answers would go without it."""
+    name = request.path_params["name"]
+    return reply(AfterRemoval(moved=await control_of(request).objects.after_removal(name)))
+
+
 ROUTES = (
     Route(
         method="GET", path="/api/v1/providers", endpoint=list_providers, action="provider.list", role="viewer",
@@ -111,6 +123,11 @@ ROUTES = (
     Route(
         method="POST", path="/api/v1/providers/{name}/test", endpoint=test_provider, action="provider.test",
         role="editor", summary="asks a provider for its models, within 10 s; a failure is data", reply=ProviderTest,
+    ),
+    Route(
+        method="GET", path="/api/v1/providers/{name}/after-removal", endpoint=after_removal, action="provider.read",
+        role="viewer", summary="where the calls that a provider answers would go without it: maybe to another",
+        reply=AfterRemoval,
     ),
     Route(
         method="DELETE", path="/api/v1/providers/{name}", endpoint=remove_provider, action="provider.remove",

@@ -7,11 +7,12 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from trimtab.access import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from trimtab.api.replies import actor_of, control_of, read_json, read_query, reply
 from trimtab.api.table import Nothing, Route
 from trimtab.types import AuditEntry, CallerError, Role, User
 
-Password = Annotated[str, Meta(min_length=12, max_length=1024)]
+Password = Annotated[str, Meta(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)]
 
 
 class NewUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,8 +131,8 @@ ROUTES = (
     ),
     Route(
         method="POST", path="/api/v1/users", endpoint=create_user, action="user.create", role="admin",
-        summary="makes a user who signs in with a password of 12 characters or more", body=NewUser, reply=UserRow,
-        status=201,
+        summary=f"makes a user who signs in with a password of {SHORTEST_PASSWORD} characters or more", body=NewUser,
+        reply=UserRow, status=201,
     ),
     Route(
         method="PATCH", path="/api/v1/users/{name}", endpoint=change_user, action="user.change", role="admin",

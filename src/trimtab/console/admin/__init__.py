@@ -1,6 +1,7 @@
 """The pages of what is configured and administered: one file a noun, each with its rows of the table of routes.
 
-Owns models, providers, keys, projects, users, settings, alerts, the audit log, health and privacy.
+Owns models, providers, keys, projects, users, one's own account, settings, alerts, limits, budgets, the audit log,
+health and privacy.
 Promises: what is wrong with a form is said at its field, with what was typed kept, secrets aside; a form that is
 sent twice does its work once; what is gone for good takes a name typed by hand; all works without scripts.
 Never shows a secret, but for a new key once, in the answer to the form that made it.
@@ -10,6 +11,7 @@ Entry: `ROUTES`.
 from trimtab.console.routes import Route
 
 from . import (
+    account,
     alerts,
     audit,
     budgets,
@@ -34,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     *users.ROUTES,
     *settings.ROUTES,
     *alerts.ROUTES,
+    *account.ROUTES,
     *audit.ROUTES,
     *health.ROUTES,
     *privacy.ROUTES,

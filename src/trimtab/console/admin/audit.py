@@ -40,7 +40,7 @@ async def show(visit: Visit) -> Response:
         before=before,
         limit=PAGE + 1,
     )
-    rows = [(entry, changes(entry.detail)) for entry in found[:PAGE]]
+    rows = [(entry, visit.action(entry.action), changes(entry.detail)) for entry in found[:PAGE]]
     older = visit.link("/audit", before=found[PAGE - 1].id, **wanted) if len(found) > PAGE else ""
     return await visit.page(
         "audit.html",
@@ -61,13 +61,15 @@ def changes(detail: dict[str, Any]) -> list[tuple[str, str, str]]:
     """
     rows: list[tuple[str, str, str]] = []
     for name, value in detail.items():
+        if value in ("", None):
+            continue
         before, after = value if isinstance(value, list | tuple) and len(value) == 2 else ("", value)
         rows.append((name, _text(before), _text(after)))
     return rows
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 ROUTES = (Route("GET", "/audit", show, "admin"),)

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from starlette.responses import Response
 
+from trimtab.access import SHORTEST_PASSWORD
 from trimtab.api import Published
 from trimtab.console.routes import Endpoint
 from trimtab.console.security import form_token, new_visit
@@ -69,9 +70,9 @@ class Form:
             self.problem(field, "name_shape")
         return value
 
-    def number(self, field: str, *, most: int, least: int = 0) -> int:
-        """Return a whole number; an empty field is `least`."""
-        value = self.values.get(field, "").strip() or str(least)
+    def number(self, field: str, *, most: int, least: int = 0, empty: int | None = None) -> int:
+        """Return a whole number; an empty field is `empty`, or `least`."""
+        value = self.values.get(field, "").strip() or str(least if empty is None else empty)
         if re.fullmatch(r"-?[0-9]{1,12}", value) is None or not least <= int(value) <= most:
             self.problem(field, "number", least=least, most=most)
             return least
@@ -108,6 +109,15 @@ class Form:
         """Note an error at the field it names, else at the form."""
         field = error.param if error.param in self._fields else ENTIRE
         self.problems.setdefault(field, error.message)
+
+
+def new_password(form: Form) -> str:
+    """Take a new password, typed twice, out of a form."""
+    password = form.secret("password", shortest=SHORTEST_PASSWORD)
+    again = form.secret("password_again", shortest=0)
+    if "password" not in form.problems and password != again:
+        form.problem("password_again", "not_the_same")
+    return password
 
 
 async def form_page(visit: Visit, template: str, form: Form, **fields: Any) -> Response:  # noqa: ANN401 - a template's

@@ -13,10 +13,17 @@ async def show(visit: Visit) -> Response:
     """Return the page; htmx asks for its changing part alone."""
     machine = visit.control.machine
     health, targets = plain(await machine.health()), await machine.targets()
-    fields = {"it": health, "lost": unrecorded(health.get("counters", {})), "targets": targets}
+    counted = health.get("counters", {})
+    counters = [(_named(visit, name), count) for name, count in counted.items()]
+    fields = {"it": health, "lost": unrecorded(counted), "counters": counters, "targets": targets}
     if visit.partial:
         return visit.fragment("health_part.html", **fields)
     return await visit.page("health.html", title=visit.t("nav.health"), **fields)
+
+
+def _named(visit: Visit, counter: str) -> str:
+    key = f"health.count_{counter}"
+    return visit.t(key) if visit.site.words.has(key) else counter
 
 
 def plain(health: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,5 @@
 """Providers: list, test, add, change, rotate the key, remove. What the configuration file declares is read-only."""
 
-import re
-
-import msgspec
 from starlette.responses import Response
 
 from trimtab.api import ProviderRow
@@ -12,11 +9,10 @@ from trimtab.plugins import entries
 from trimtab.types import CallerError, NotFound, ProviderSpec
 
 from .form import Form, form_page, once, outcome, page_fields
+from .provider_form import DEADLINES, fields_of, read_spec
 
 USUAL_KIND = "openai"
 """The dialect that most servers speak; chosen in a new form."""
-
-_SEPARATORS = re.compile(r"[\s,]+")
 
 
 async def show(visit: Visit) -> Response:
@@ -37,7 +33,7 @@ async def add(visit: Visit) -> Response:
     key = form.secret("api_key", shortest=1, needed=False)
     if name in [row.name for row in await visit.control.objects.providers()]:
         form.problem("name", "taken", name=name)
-    spec = _read(form, name)
+    spec = read_spec(form, ProviderSpec(name=name), _kinds())
     if form.ok:
         with form.blaming():
             published = await visit.control.objects.put_provider(visit.actor, spec, api_key=key or None)
@@ -55,11 +51,10 @@ async def change(visit: Visit) -> Response:
     row = await _provider(visit)
     form = await Form.read(visit)
     key = form.secret("api_key", shortest=1, needed=False)
-    asked = _read(form, row.name)
+    asked = read_spec(form, await _now(visit, row), _kinds())
     if form.ok:
         with form.blaming():
-            spec = await _present(visit, row, asked)
-            published = await visit.control.objects.put_provider(visit.actor, spec, api_key=key or None)
+            published = await visit.control.objects.put_provider(visit.actor, asked, api_key=key or None)
             return visit.redirect(f"/providers/{row.name}", done=outcome(published, "saved"))
     return await _page(visit, row, form)
 
@@ -93,25 +88,15 @@ async def test(visit: Visit) -> Response:
     row = await _provider(visit)
     result = await visit.control.objects.test_provider(visit.actor, row.name)
     if visit.partial:
-        return visit.fragment("provider_test.html", result=result)
+        return visit.fragment("provider_test.html", result=result, it=row)
     return await _page(visit, row, result=result)
 
 
-def _read(form: Form, name: str) -> ProviderSpec:
-    base_url = form.text("base_url", longest=500)
-    if base_url and not base_url.startswith(("https://", "http://")):
-        form.problem("base_url", "url")
-    models = tuple(filter(None, _SEPARATORS.split(form.text("models", longest=20_000))))
-    return ProviderSpec(
-        name=name, kind=form.choice("kind", _kinds()), base_url=base_url, models=tuple(dict.fromkeys(models))
-    )
-
-
-async def _present(visit: Visit, row: ProviderRow, asked: ProviderSpec) -> ProviderSpec:
-    """Return a provider as it is now, with what the form asks for: what the form does not show stays."""
+async def _now(visit: Visit, row: ProviderRow) -> ProviderSpec:
+    """Return a provider as it is published; as its row says where a worker could not make it."""
     snapshot = await visit.control.machine.snapshot()
-    now = next((spec for spec in snapshot.providers if spec.name == row.name), asked)
-    return msgspec.structs.replace(now, kind=asked.kind, base_url=asked.base_url, models=asked.models)
+    said = ProviderSpec(name=row.name, kind=row.kind, base_url=row.base_url, models=row.models)
+    return next((spec for spec in snapshot.providers if spec.name == row.name), said)
 
 
 def _kinds() -> list[str]:
@@ -127,17 +112,19 @@ async def _provider(visit: Visit) -> ProviderRow:
 
 
 async def _new(visit: Visit, form: Form) -> Response:
-    return await form_page(visit, "provider_new.html", form, title=visit.t("provider.new"), kinds=_kinds())
+    fields = {"kinds": _kinds(), "deadlines": DEADLINES}
+    return await form_page(visit, "provider_new.html", form, title=visit.t("provider.new"), **fields)
 
 
 async def _page(visit: Visit, row: ProviderRow, sent: Form | None = None, **fields: object) -> Response:
     if sent is not None and row.owner == "file":
         raise CallerError(f"the configuration file declares {row.name!r}; change it there")
-    present = {"kind": row.kind, "base_url": row.base_url, "models": "\n".join(row.models)}
-    form = Form(visit, {} if sent is None else sent.values, present)
+    now = await _now(visit, row) if row.owner == "store" else None
+    form = Form(visit, {} if sent is None else sent.values, fields_of(now) if now else {})
     form.problems = {} if sent is None else sent.problems
     kinds = _kinds() if row.kind in _kinds() else [row.kind, *_kinds()]
-    fields = {"result": None, "kinds": kinds, "it": row} | fields
+    moved = await visit.control.objects.after_removal(row.name) if now and visit.may("editor") else []
+    fields = {"result": None, "kinds": kinds, "it": row, "moved": moved, "deadlines": DEADLINES} | fields
     return await form_page(visit, "provider.html", form, title=row.name, **fields)
 
 

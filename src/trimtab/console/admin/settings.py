@@ -109,6 +109,21 @@ def _read(form: Form, row: SettingRow) -> str:
     return value
 
 
+def unit_of(name: str) -> str:
+    """Return the key of a setting's unit, by the end of its name; empty where it has none.
+
+    >>> unit_of("deadlines.connect_s"), unit_of("data.retention_days"), unit_of("retry.attempts")
+    ('s', 'days', '')
+    """
+    end = name.rpartition("_")[2]
+    return end if end in ("s", "days", "gb") else ""
+
+
+def _group(visit: Visit, name: str) -> str:
+    key = f"setting.group_{name}"
+    return visit.t(key) if visit.site.words.has(key) else name
+
+
 async def _setting(visit: Visit) -> SettingRow:
     name = visit.path_params["name"]
     for row in await visit.control.objects.settings():
@@ -123,7 +138,12 @@ async def _page(visit: Visit, form: Form, notes: Sequence[str] = ()) -> Response
         told = f"about.{row.name}"
         about = visit.t(told) if visit.site.words.has(told) else row.about
         groups[row.name.partition(".")[0]].append(msgspec.structs.replace(row, about=about))
-    fields = {"title": visit.t("nav.settings"), "groups": list(groups.items()), "notes": notes}
+    fields = {
+        "title": visit.t("nav.settings"),
+        "groups": [(_group(visit, name), rows) for name, rows in groups.items()],
+        "units": {row.name: unit_of(row.name) for rows in groups.values() for row in rows},
+        "notes": notes,
+    }
     return await form_page(visit, "settings.html", form, **fields)
 
 

@@ -4,14 +4,12 @@ from typing import cast
 
 from starlette.responses import Response
 
+from trimtab.access import SHORTEST_PASSWORD
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
 from trimtab.types import ROLES, NotFound, Role, User
 
-from .form import Form, form_page, once
-
-SHORTEST_PASSWORD = 12
-"""Characters; the control process has the last word."""
+from .form import Form, form_page, new_password, once
 
 
 async def show(visit: Visit) -> Response:
@@ -30,7 +28,7 @@ async def add(visit: Visit) -> Response:
     form = await Form.read(visit)
     name = form.name("name")
     role = form.choice("role", ROLES)
-    password = _password(form)
+    password = new_password(form)
     if form.ok:
         with form.blaming():
             await visit.control.people.add_user(visit.actor, name, cast("Role", role), password)
@@ -59,7 +57,7 @@ async def reset_password(visit: Visit) -> Response:
     """Give a user another password, which ends the user's sign-ins."""
     user = await _user(visit)
     form = await Form.read(visit)
-    password = _password(form)
+    password = new_password(form)
     if form.ok:
         with form.blaming():
             await visit.control.people.change_user(visit.actor, user.name, password=password)
@@ -89,15 +87,6 @@ async def remove(visit: Visit) -> Response:
             await visit.control.people.remove_user(visit.actor, user.name)
             return visit.redirect("/users", done="user_removed")
     return await _page(visit, user, form)
-
-
-def _password(form: Form) -> str:
-    """Take both passwords out of a form."""
-    password = form.secret("password", shortest=SHORTEST_PASSWORD)
-    again = form.secret("password_again", shortest=0)
-    if "password" not in form.problems and password != again:
-        form.problem("password_again", "not_the_same")
-    return password
 
 
 def _saved(visit: Visit, user: User, done: str) -> Response:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from trimtab.api import call_row
 from trimtab.console.content.conversation import MOST_TURNS, Turn, answer_turns, decode, pretty, request_turns
 from trimtab.console.content.markdown import MOST_CHARACTERS, plain, render
+from trimtab.console.content.reuse import reuse
 from trimtab.console.content.trace import around
 from trimtab.console.costs import cost_parts
 from trimtab.console.lists import Row, filters, query_of
@@ -30,6 +31,8 @@ _AHEAD_S = (1, 30, 900, 21_600, 86_400, 30 * 86_400)
 _NEAR = 100
 _SPANS = 500
 """Of a call's trace, among which those around it are looked for."""
+_GATEWAY = "http://127.0.0.1:8400"
+"""Where applications call unless the machine says otherwise."""
 
 _HIDDEN = ("hash", "none")
 _SHA256_BYTES = 32
@@ -84,7 +87,7 @@ async def show(visit: Visit) -> Response:
         hidden=_hidden(call),
         raw=[(name, *_raw(raw)) for name, raw in _payloads(call)],
         waterfall=waterfall(call),
-        lineage=lineage(visit, call),
+        lineage=lineage(visit, call, await _key_name(visit, call)),
         in_trace=await _in_trace(visit, call),
         parameters=_parameters(call),
         costs=cost_parts(call, visit.site.catalog(await visit.control.machine.snapshot())),
@@ -92,6 +95,8 @@ async def show(visit: Visit) -> Response:
         newer=visit.link(f"/calls/{newer}", **carried) if newer else "",
         up=visit.link("/calls", **carried),
         json_link=f"/calls/{call.id}.json",
+        code=reuse(call, await _gateway(visit)),
+        alike=lambda **fields: visit.link("/calls", **({"project": call.opened.project} | fields)),
     )
 
 
@@ -134,11 +139,18 @@ def shown_turns(turns: list[Turn]) -> list[ShownTurn]:
     return shown[::-1]
 
 
-def lineage(visit: Visit, call: Call) -> list[tuple[str, str, str]]:
-    """Return where a call came from: (key of the words, value, address or empty), what is empty left out."""
+def lineage(visit: Visit, call: Call, key_name: str = "") -> list[tuple[str, str, str]]:
+    """Return where a call came from: (key of the words, value, address or empty), what is empty left out.
+
+    Args:
+        visit: whose project the addresses keep to.
+        call: the call.
+        key_name: what people call its key; empty: its id is shown.
+    """
     opened, closed = call.opened, call.closed
     prompt = f"{opened.prompt_name} v{opened.prompt_version}" if opened.prompt_name else ""
     release = (closed.release if closed else "") or opened.release
+    model = (closed.model if closed else "") or opened.model
 
     def calls(**fields: str) -> str:
         return visit.link("/calls", **({"project": opened.project} | fields))
@@ -150,18 +162,19 @@ def lineage(visit: Visit, call: Call) -> list[tuple[str, str, str]]:
         ("arm", opened.arm, ""),
         ("prompt", f"{prompt} {opened.prompt_label}".strip(), ""),
         ("asked", opened.model_asked, ""),
-        ("model", (closed.model if closed else "") or opened.model, ""),
+        ("model", model, calls(model=model)),
+        ("provider", closed.provider if closed else "", calls(provider=closed.provider) if closed else ""),
         ("served", closed.model_served if closed else "", ""),
         ("epoch", (closed.epoch if closed else "") or opened.epoch, ""),
         ("fingerprint", closed.fingerprint if closed else "", ""),
-        ("key", opened.key, calls(key=opened.key)),
+        ("key", key_name or opened.key, calls(key=opened.key)),
         ("user", opened.user, calls(user=opened.user)),
         (
             "session",
             opened.session,
             visit.link("/sessions/one", session=opened.session, project=opened.project),
         ),
-        ("tags", ", ".join(opened.tags), ""),
+        *(("tag", tag, calls(tag=tag)) for tag in opened.tags),
         ("purpose", opened.purpose if opened.purpose != "live" else "", calls(purpose=opened.purpose)),
         ("client", opened.client, ""),
         ("parent", opened.parent_call, f"/calls/{opened.parent_call}"),
@@ -172,6 +185,16 @@ def lineage(visit: Visit, call: Call) -> list[tuple[str, str, str]]:
         ("id", opened.id, ""),
     ]
     return [(key, value, address) for key, value, address in rows if value]
+
+
+async def _key_name(visit: Visit, call: Call) -> str:
+    keys = await visit.control.objects.keys() if call.opened.key else []
+    return next((key.name for key in keys if key.id == call.opened.key), "")
+
+
+async def _gateway(visit: Visit) -> str:
+    """Return where applications call, for code that is copied."""
+    return visit.site.gateway_url or str((await visit.control.machine.health()).get("gateway") or _GATEWAY)
 
 
 async def _call(visit: Visit) -> Call:

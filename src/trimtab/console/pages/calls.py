@@ -1,5 +1,6 @@
 """The list of calls: filters, search, saved views, live tail, download."""
 
+import asyncio
 from urllib.parse import parse_qsl
 
 from msgspec.structs import replace
@@ -10,8 +11,11 @@ from trimtab.console.lists import (
     CHOICES,
     COLUMNS,
     FILTERS,
+    HOLD_S,
+    LOOK_S,
     MORE_FILTERS,
     PAGE,
+    POLL_S,
     SHOWN,
     Row,
     columns_of,
@@ -63,12 +67,17 @@ async def show(visit: Visit) -> Response:
 
 
 async def rows(visit: Visit) -> Response:
-    """Return the newest rows for the live tail; nothing, if they are those that the page has."""
+    """Return the newest rows for the live tail; nothing, if they stay those that the page has for `HOLD_S`."""
     columns = columns_of(visit)
     query = query_of(visit)
     found = await rows_of(visit, query, words=False)
-    if digest(found) == visit.query.get("seen"):
-        return Response(status_code=204)
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + HOLD_S
+    while digest(found) == visit.query.get("seen"):
+        if loop.time() + LOOK_S > ends:
+            return Response(status_code=204)
+        await asyncio.sleep(LOOK_S)
+        found = await rows_of(visit, query, words=False)
     if "words" in columns:
         found = await rows_of(visit, query, words=True)
     return visit.fragment("calls_rows.html", **_table(visit, columns, found, live=True))
@@ -112,6 +121,7 @@ def _table(visit: Visit, columns: tuple[str, ...], rows: list[Row], *, live: boo
         "carried": fields,
         "poll": visit.link("/calls/rows", **fields, cols=cols, seen=digest(rows), top=top) if live else "",
         "top": visit.query.get("top", ""),
+        "poll_ms": round(POLL_S * 1000),
     }
 
 

@@ -14,7 +14,9 @@ from trimtab.console.visit import Visit
 from trimtab.storage import CallQuery
 from trimtab.types import AuditEntry
 
-_CHANGES = ("key.", "project.", "provider.", "setting.", "config.", "release.", "route.", "reload")
+from .top import BY, top
+
+_CHANGES = ("key.", "project.", "provider.", "setting.", "config.", "release.", "route.", "workers.")
 """Beginnings of the actions after which models may answer otherwise; signing in is none."""
 
 _QUIET = frozenset({"provider.test"})
@@ -39,10 +41,11 @@ async def show(visit: Visit) -> Response:
         sums=overview.total,
         before=await _before(visit, span),
         unrecorded=await _unrecorded(visit),
-        models=overview.models[:12],
+        top=await top(visit, overview, span),
+        tops=BY,
         failed=await visit.control.records.find(failed, payload=False),
         changes=[
-            {"at_us": entry.at_us, "label": _action(visit, entry), "object": entry.object}
+            {"at_us": entry.at_us, "label": visit.action(entry.action), "object": entry.object}
             for entry in changes[:8]
         ],
     )
@@ -71,7 +74,7 @@ async def series(visit: Visit) -> Response:
             "p95": [_rounded(sums.p95_ms) for _, sums in steps],
             "cost": [round(sums.cost_nusd / 1e9, 6) for _, sums in steps],
             "marks": [
-                {"at": entry.at_us / 1e6, "text": f"{_action(visit, entry)}: {entry.object}"}
+                {"at": entry.at_us / 1e6, "text": f"{visit.action(entry.action)}: {entry.object}"}
                 for entry in changes
             ],
             "labels": {
@@ -129,11 +132,6 @@ async def _first_call(visit: Visit) -> Response:
         models=named[:20],
         open_access=snapshot.policy.open_access and visit.site.bound_to_loopback,
     )
-
-
-def _action(visit: Visit, entry: AuditEntry) -> str:
-    key = f"action.{entry.action}"
-    return visit.t(key) if visit.site.words.has(key) else entry.action
 
 
 def _rounded(value: float | None) -> float | None:

@@ -21,6 +21,8 @@ const whole = (value) => (value == null ? "–" : value.toLocaleString("en"));
 const milliseconds = (value) =>
   value == null ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(2)} s`;
 const dollars = (value) => (value == null ? "–" : `$${value < 1 ? value.toFixed(4) : value.toFixed(2)}`);
+// Nothing is said where the pointer is not: a row of dashes would only be noise.
+const said = (tell) => (plot, value, at, index) => (index == null ? "" : tell(plot, value, at, index));
 
 // Vertical marks where something was changed; the legend tells which, when the pointer is near.
 function marks(data, paint, note) {
@@ -61,9 +63,11 @@ function kinds(data, paint) {
   const bars = uPlot.paths.bars({ size: [0.72, 40], align: 1 });
   const line = uPlot.paths.linear();
   // A line of few values has gaps on both sides of some: only a point shows those.
-  const sparse = data.p50.filter((value) => value != null).length < data.time.length;
+  const known = data.p50.filter((value) => value != null).length;
+  const dots = { show: known < data.time.length, size: known < 4 ? 8 : known < 12 ? 6 : 4 };
   const series = (label, colour, more) => ({
-    label, stroke: colour, width: 1.5, points: { show: sparse && more.paths === line, size: 4, fill: colour }, ...more,
+    label, stroke: colour, width: 1.5, ...more, value: said(more.value),
+    points: { ...dots, show: dots.show && more.paths === line, fill: colour },
   });
   const stacked = data.ok.map((value, at) => value + data.errors[at]);
   return {
@@ -95,7 +99,11 @@ function kinds(data, paint) {
           paths: bars, width: 0, fill: faded(paint.accent, 72), value: (_plot, value) => dollars(value),
         }),
       ],
-      axis: (values) => values.map((value) => `$${Number(value.toPrecision(3))}`),
+      axis: (values) => {
+        const step = values.length > 1 ? values[1] - values[0] : 1;
+        const digits = Math.min(6, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+        return values.map((value) => `$${value.toFixed(digits)}`);
+      },
     },
   };
 }
@@ -116,9 +124,13 @@ function draw(place, data, paint) {
     cursor: { sync: { key: "home" }, points: { size: 6 }, drag: { x: false, y: false } },
     padding: [10, 18, 0, 0],
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), data.zone),
-    scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.12 : 1] } },
+    scales: {
+      // To the end of the last step: what happened in it is marked there.
+      x: { range: () => [data.time[0], data.time.at(-1) + data.step] },
+      y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.12 : 1] },
+    },
     series: [
-      { label: data.labels.time, value: (_plot, value) => (value == null ? "–" : clock.format(value * 1e3)) },
+      { label: data.labels.time, value: said((_plot, value) => clock.format(value * 1e3)) },
       ...kind.series,
     ],
     axes: [

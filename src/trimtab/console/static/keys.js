@@ -2,8 +2,10 @@
 const PAGES = { h: "/", c: "/calls", s: "/sessions", t: "/traces", m: "/models", p: "/providers", k: "/keys", a: "/audit" };
 const GOTO_MS = 1200;
 
+// A box that is ticked takes no letters, so the keys go on working after it.
 function typing(target) {
-  return target.closest("input, textarea, select, [contenteditable]") !== null;
+  const field = target.closest("input, textarea, select, [contenteditable]");
+  return field !== null && !["checkbox", "radio", "button", "submit"].includes(field.type);
 }
 
 function rows() {
@@ -40,7 +42,9 @@ export function startKeys() {
       if (event.key === "Escape") event.target.blur();
       return;
     }
+    if (document.querySelector("dialog[open]:not(#help), [popover]:popover-open")) return;
     const key = event.key.toLowerCase();
+    if (document.getElementById("help").open && key !== "?") return;
     if (performance.now() < gotoUntil && key in PAGES) {
       gotoUntil = 0;
       document.querySelector(`a[data-nav="${PAGES[key]}"]`)?.click();
@@ -53,9 +57,9 @@ export function startKeys() {
       u: () => document.querySelector("a[data-up]")?.click(),
       "?": help,
       "/": () => {
-        const search = document.querySelector("input[type=search]");
+        const search = document.querySelector("main input[type=search]");
         if (search) search.select(), search.focus();
-        else location.href = "/calls";
+        else document.querySelector('a[data-nav="/calls"]')?.click();
       },
     };
     if (!(key in actions)) return;

@@ -35,12 +35,14 @@ class OpenAIProvider:
         if "user-agent" not in configured:
             headers.append(("User-Agent", "trimtab"))
         self.name = spec.name
+        self.endpoint = spec.base_url or "https://api.openai.com/v1"
+        """Where its requests go."""
         self._spec = spec
         self._clock = clock
         self._needs_done = bool(spec.options.get("done_marker", True))
         self._client = Client(
             ClientOptions(
-                base_url=spec.base_url or "https://api.openai.com/v1",
+                base_url=self.endpoint,
                 what=f"provider {spec.name!r}",
                 connect_s=spec.deadlines.connect_s if spec.deadlines else 5.0,
                 max_connections=spec.max_connections,

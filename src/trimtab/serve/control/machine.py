@@ -22,7 +22,7 @@ from .upkeep import fill_demo, replace_workers
 SYSTEM = Actor(name="system", role="admin")
 """Stands in the audit log for a signal."""
 
-_COUNTERS = (
+COUNTERS = (
     "requests",
     "answered",
     "errors",
@@ -71,7 +71,7 @@ class Machine:
             "data_dir": str(layout.root),
             "ledger": {"files": len(segments), "bytes": sum(segments)},
             "disk": {"free_bytes": disk.free, "total_bytes": disk.total, "used_bytes": _used(layout.root)},
-            "counters": {name: counted[name] for name in _COUNTERS},
+            "counters": {name: counted[name] for name in COUNTERS},
         }
 
     async def targets(self) -> list[TargetHealth]:

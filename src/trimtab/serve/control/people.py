@@ -160,9 +160,7 @@ class People:
         self._limiter.begin(name, address)
         user = await self._room.stores.app(lambda app: app.user(name))
         kept = "" if user is None else user.password
-        fits = await asyncio.get_running_loop().run_in_executor(
-            self._hashing, verify_password, password, kept
-        )
+        fits = await self._fits(password, kept)
         if user is not None and fits:
             # It may have been disabled, removed or changed while the password was checked.
             user = await self._room.stores.app(lambda app: app.user(name))
@@ -219,6 +217,41 @@ class People:
             return None
         await self._renew(login, now_us)
         return Actor(name=login.user, role=login.role, via="console")
+
+    async def change_password(self, actor: Actor, current: str, password: str) -> tuple[str, Actor]:
+        """See `api.People.change_password`."""
+        if actor.name == TOKEN_NAME:
+            raise CallerError(
+                "the installation's token has no password: it changes at every start; make a user for yourself",
+                param="current",
+            )
+        self._limiter.begin(actor.name, actor.address)
+        deed = Deed(action="user.password", object=actor.name, detail={"password": "changed"})
+        old = await self._user(actor.name)
+        if not await self._fits(current, old.password):
+            await self._room.note(actor, msgspec.structs.replace(deed, detail={}), refused=True)
+            raise CallerError("this is not the present password", param="current")
+        if password == current:
+            raise CallerError("the new password is the present one; choose another", param="password")
+        new = msgspec.structs.replace(old, password=await self._hash(password))
+        plain, login = self._new_login(new.name, new.role)
+
+        def change(app: AppStore) -> None:
+            """Store the password, and let the new sign-in alone stay."""
+            app.put_user(new)
+            app.end_logins_of(new.name)
+            app.add_login(login)
+
+        async with self._room.changing:
+            if await self._user(actor.name) != old:
+                raise CallerError("the user was changed meanwhile; sign in and try again", param="current")
+            await self._room.do(actor, deed, change)
+        self._limiter.succeeded(actor.name, actor.address)
+        return plain, msgspec.structs.replace(actor, role=new.role)
+
+    async def _fits(self, password: str, kept: str) -> bool:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._hashing, verify_password, password, kept)
 
     async def sign_out(self, token: str) -> None:
         """See `api.People.sign_out`."""

@@ -2,13 +2,13 @@
 
 import asyncio
 import re
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
 from trimtab.access import is_sealed, permits
-from trimtab.api import ProviderRow, ProviderTest, Published
-from trimtab.config import OWN, header_problems
+from trimtab.api import Moved, ProviderRow, ProviderTest, Published
+from trimtab.pipeline import full_name
 from trimtab.providers import ProviderContext, make_provider
 from trimtab.providers.transport import parse_origin, screened
 from trimtab.types import (
@@ -18,18 +18,19 @@ from trimtab.types import (
     ConfigError,
     Forbidden,
     NotFound,
+    Provider,
     ProviderSpec,
     Reach,
+    Snapshot,
     StoredProvider,
     TotalTimeout,
     TrimtabError,
 )
 
-from .compose import gather
+from .compose import compose, gather
+from .provider_checks import MOST_MODELS, changes, check_key, check_spec
 from .room import Deed, Room
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_RESERVED: Final = frozenset({OWN, "route", "prompt"})
 _REFERENCE: Final = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
 """What a key is that is nothing but references: it may be shown, for it tells where the key is, not what."""
 
@@ -38,19 +39,14 @@ _HINTED: Final = 20
 """Characters of a key at least, for its last four to be shown."""
 
 _TEST_S: Final = 10.0
-_RESOLVE_S: Final = 5.0
-_LONGEST_KEY: Final = 4096
-_MOST_MODELS: Final = 2000
-_MOST_PROVIDERS: Final = 200
-_SECRET_HEADERS: Final = frozenset(
-    {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"}
-)
-"""Headers that carry a key: the values of headers are stored as they are, a key is sealed."""
+_MOVES_SHOWN: Final = 20
+"""Models of a provider whose names are followed to where they would go without it."""
 
-_FRAMING: Final = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect"}
-)
-"""Headers that decide how a request is read: not for whoever adds a provider to say."""
+_ANY: Final = "…"
+"""Stands for any model's name."""
+
+_RESOLVE_S: Final = 5.0
+_MOST_PROVIDERS: Final = 200
 
 
 class Providers:
@@ -71,12 +67,18 @@ class Providers:
         return ProviderRow(
             name=spec.name,
             kind=spec.kind,
-            base_url=re.sub(r"(?<=://)[^/@]*@", "***@", spec.base_url),
+            base_url=_without_user(spec.base_url),
             models=spec.models,
             owner="file" if owner == "file" else "store",
             key_set=bool(spec.api_key),
             key_hint=self._hint(spec),
             rotated_us=found.rotated_us,
+            headers=tuple(sorted(spec.headers)),
+            max_connections=spec.max_connections,
+            deadlines=spec.deadlines,
+            options=tuple(sorted(spec.options)),
+            proxy=_without_user(spec.proxy),
+            ca_file=spec.ca_file,
         )
 
     def _hint(self, spec: ProviderSpec) -> str:
@@ -108,7 +110,7 @@ class Providers:
             deed = Deed(
                 action="provider.create" if old is None else "provider.change",
                 object=spec.name,
-                detail=_changes(old, new, api_key),
+                detail=changes(old, new, api_key),
             )
             generation = await self._room.change(actor, deed, lambda app: app.put_provider(new))
         return await self._room.wait_for(generation)
@@ -155,6 +157,21 @@ class Providers:
             generation = await self._room.change(actor, deed, lambda app: app.remove_provider(name))
         return await self._room.wait_for(generation)
 
+    async def after_removal(self, name: str) -> list[Moved]:
+        """See `api.Objects.after_removal`."""
+        stored = await self._room.stores.app(gather)
+        left = tuple(found for found in stored.providers if found.name != name)
+        now, then = (
+            compose(self._room.base, what, 0, fixed=self._room.fixed)
+            for what in (stored, msgspec.structs.replace(stored, providers=left))
+        )
+        spec = {found.name: found for found in now.providers}.get(name)
+        if spec is None:
+            raise _unknown(name)
+        models = spec.models[:_MOVES_SHOWN] or (_ANY,)
+        called = (*(f"{name}/{model}" for model in models), *models)
+        return [_moved(then, one) for one in called if _answerer(now, one) == name]
+
     async def test_provider(self, actor: Actor, name: str) -> ProviderTest:
         """See `api.Objects.test_provider`."""
         snapshot = await self._room.stores.app(lambda _: self._room.stores.snapshots.load())
@@ -164,9 +181,16 @@ class Providers:
         clock = self._room.clock
         began = clock.monotonic()
         models: list[str] = []
+        asked = ""
         failure: TrimtabError | None = None
         try:
-            models = await self._ask(spec)
+            provider = await asyncio.to_thread(
+                make_provider,
+                spec,
+                ProviderContext(run_dir=self._room.layout.run, unseal=self._room.seal.open),
+            )
+            asked = f"GET {_without_user(provider.endpoint)}/models" if isinstance(provider, _Told) else ""
+            models = await _models(provider)
         except TimeoutError:
             failure = TotalTimeout(f"no answer within {_TEST_S:g} s")
         except TrimtabError as error:
@@ -178,19 +202,14 @@ class Providers:
         return ProviderTest(
             ok=failure is None,
             took_ms=took_ms,
-            models=tuple(sorted(models)[:_MOST_MODELS]),
+            asked=asked,
+            sent=_sent(spec) if asked else (),
+            proxy=_without_user(spec.proxy),
+            patience_s=_TEST_S,
+            models=tuple(sorted(models)[:MOST_MODELS]),
             error_code=code,
             message=self._without_secrets(failure.message, spec) if failure else "",
         )
-
-    async def _ask(self, spec: ProviderSpec) -> list[str]:
-        context = ProviderContext(run_dir=self._room.layout.run, unseal=self._room.seal.open)
-        provider = await asyncio.to_thread(make_provider, spec, context)
-        try:
-            async with asyncio.timeout(_TEST_S):
-                return await provider.models()
-        finally:
-            await provider.aclose()
 
     def _without_secrets(self, message: str, spec: ProviderSpec) -> str:
         """Blank what a provider's error repeats of what we sent to it."""
@@ -269,106 +288,51 @@ class Providers:
             raise CallerError(error.message) from error
 
 
+@runtime_checkable
+class _Told(Protocol):
+    """A provider that says where its requests go."""
+
+    endpoint: str
+    """Base URL."""
+
+
+async def _models(provider: Provider) -> list[str]:
+    try:
+        async with asyncio.timeout(_TEST_S):
+            return await provider.models()
+    finally:
+        await provider.aclose()
+
+
+def _sent(spec: ProviderSpec) -> tuple[str, ...]:
+    """Return the names of the headers that a provider is sent, its key's own among them."""
+    key = ("Authorization",) if spec.api_key else ()
+    return tuple(sorted({*key, *spec.headers}, key=str.lower))
+
+
+def _without_user(url: str) -> str:
+    """Return a URL without what may be a user's password."""
+    return re.sub(r"(?<=://)[^/]*@", "***@", url)
+
+
+def _answerer(snapshot: Snapshot, called: str) -> str:
+    """Return the provider that a name means under a snapshot; empty: nobody, or several in turn."""
+    try:
+        name = full_name(snapshot, called)
+    except CallerError:
+        return ""
+    return "" if name is None or name in snapshot.targets else name.partition("/")[0]
+
+
+def _moved(then: Snapshot, called: str) -> Moved:
+    try:
+        name = full_name(then, called)
+    except CallerError as error:
+        return Moved(name=called, goes_to="", error_code=error.code)
+    return Moved(name=called, goes_to=name or then.default_model, stands_in=name is None)
+
+
 def _unknown(name: str) -> NotFound:
     return NotFound(
         f"there is no provider {name[:80]!r}; `trimtab providers list` shows those there are", param="name"
     )
-
-
-def _changes(old: StoredProvider | None, new: StoredProvider, api_key: str | None) -> dict[str, object]:
-    """Return what the audit log says of a change: no key, and no header's or option's value."""
-
-    def shown(found: StoredProvider | None) -> dict[str, object]:
-        if found is None:
-            return {}
-        spec = found.spec
-        return {
-            "kind": spec.kind,
-            "base_url": spec.base_url,
-            "models": list(spec.models),
-            "headers": sorted(spec.headers),
-            "max_connections": spec.max_connections,
-            "options": sorted(spec.options),
-        }
-
-    before, after = shown(old), shown(new)
-    detail: dict[str, object] = {
-        name: [before.get(name), value] for name, value in after.items() if before.get(name) != value
-    }
-    if api_key is not None:
-        detail["api_key"] = "set" if api_key else "removed"
-    return detail
-
-
-def check_spec(spec: ProviderSpec) -> None:
-    """Check what may be said of a provider at run time.
-
-    Raises:
-        CallerError: a field cannot be used, or is the file's to say.
-    """
-    if _NAME.fullmatch(spec.name) is None or spec.name in _RESERVED:
-        raise CallerError(
-            f"{spec.name[:80]!r} cannot be a provider's name: it has 1 to 64 letters, digits, '.', '_' and '-', begins "
-            f"with a letter or digit, and is none of {', '.join(sorted(_RESERVED))}",
-            param="name",
-        )
-    for field in ("proxy", "ca_file"):
-        if getattr(spec, field):
-            raise CallerError(
-                f"{field} can be set in the configuration file only; declare this provider in trimtab.toml",
-                param=field,
-            )
-    if len(spec.models) > _MOST_MODELS or any(
-        not 0 < len(m) <= 200 or not m.isprintable() for m in spec.models
-    ):
-        raise CallerError(
-            f"models: at most {_MOST_MODELS} names of 1 to 200 printable characters", param="models"
-        )
-    if not 1 <= spec.max_connections <= 10_000:
-        raise CallerError("max_connections must be from 1 to 10,000", param="max_connections")
-    if spec.deadlines is not None and any(
-        not 0 < limit <= 86_400 for limit in msgspec.structs.astuple(spec.deadlines)
-    ):
-        raise CallerError("deadlines: each is more than 0 and at most 86,400 seconds", param="deadlines")
-    _check_headers(spec.headers)
-
-
-def _check_headers(headers: dict[str, str]) -> None:
-    for problem in header_problems({name: value.replace("${", "") for name, value in headers.items()}, {}):
-        raise CallerError(problem, param="headers")
-    for name, value in headers.items():
-        if name.lower() in _SECRET_HEADERS:
-            raise CallerError(
-                f"headers: {name!r} carries a key, and headers are stored as they are; give it as api_key, which is "
-                "sealed, or declare this provider in trimtab.toml",
-                param="headers",
-            )
-        if name.lower() in _FRAMING:
-            raise CallerError(f"headers: {name!r} is Trimtab's own to send", param="headers")
-        if "${" in value:
-            raise CallerError(
-                f"headers: {name!r} refers to a variable; the environment is read for providers of trimtab.toml only",
-                param="headers",
-            )
-
-
-def check_key(api_key: str | None) -> None:
-    """Check a key that was entered; the message does not show it.
-
-    Raises:
-        CallerError: it cannot be sent in a header, or looks like a reference.
-    """
-    if api_key is None:
-        return
-    if len(api_key) > _LONGEST_KEY or any(not 32 < ord(c) < 256 or ord(c) == 127 for c in api_key):
-        raise CallerError(
-            f"api_key (not shown) must have at most {_LONGEST_KEY} characters, without spaces, line breaks or "
-            "characters beyond Latin-1; was it copied from a formatted page?",
-            param="api_key",
-        )
-    if "${" in api_key:
-        raise CallerError(
-            "api_key refers to a variable; the environment is read for providers of trimtab.toml only. Enter the key "
-            "itself",
-            param="api_key",
-        )

@@ -6,7 +6,8 @@ Files of 0.1 that nothing was written to since have no index for either: of them
 # ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import apsw
@@ -18,7 +19,10 @@ SCANNED = 20_000
 """Newest calls looked at in a file without the index: 20 ms of CPU."""
 
 LOOKED_AT = 5000
-"""Calls that `sessions` sums over at most."""
+"""Calls that `sessions` looks at in one go."""
+
+ROUNDS = 4
+"""Times that it does so for one page: where a few sessions have thousands of calls each, more must be looked at."""
 
 
 def find_response(connection: apsw.Connection, response_id: str, *, indexed: bool) -> bytes | None:
@@ -104,6 +108,32 @@ def goes_on(connection: apsw.Connection, row: SessionRow, before: bytes) -> bool
         (row.session, row.project, before),
     ).get
     return found is not None
+
+
+def sessions_page(
+    newest: Callable[[bytes | None], list[InSession]],
+    stood_before: Callable[[SessionRow], bool],
+    before: bytes | None,
+    limit: int,
+) -> list[SessionRow]:
+    """Return the sessions of the newest calls before one, newest first; fewer than `limit` where there are no more.
+
+    Args:
+        newest: the newest calls before a call's id, newest first.
+        stood_before: whether a session stood on an earlier page.
+        before: the last page's last call.
+        limit: sessions at most.
+    """
+    calls: list[InSession] = []
+    rows: list[SessionRow] = []
+    for _ in range(ROUNDS):
+        found = newest(calls[-1].blob if calls else before)
+        calls += found
+        fresh = (row for row in session_rows(calls) if not stood_before(row))
+        rows = list(islice(fresh, limit))
+        if len(rows) == limit or len(found) < LOOKED_AT:
+            break
+    return rows
 
 
 def session_rows(calls: list[InSession]) -> Iterator[SessionRow]:
