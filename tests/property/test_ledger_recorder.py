@@ -14,7 +14,7 @@ from trimtab.types import Closed, FeedbackGiven, Opened, StorageError, Usage, ne
 OPENED = (
     dict.fromkeys(Opened.__struct_fields__, "")
     | {"purpose": "live", "kind": "chat", "payload": "full", "opened_us": 5, "stream": False, "tags": ()}
-    | {"request": b"", "variables": b"", "prompt_version": 0}
+    | {"request": b"", "variables": b"", "prompt_version": 0, "reserved_nusd": 0}
 )
 
 
