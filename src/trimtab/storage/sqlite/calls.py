@@ -28,7 +28,7 @@ from .erase import calls_of, feedback_of
 from .lookups import LOOKED_AT, InSession, session_rows
 from .payload import PayloadCodec
 from .rollups import Tally
-from .schema import create_day_file
+from .schema import backup_of, create_day_file
 from .search import Search
 
 ROLL_BYTES = 1_600_000_000
@@ -149,8 +149,8 @@ class SqliteCallStore:
             file.close()
         path = self._folder / file_name(*at)
         with storage_errors(path):
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{path}{suffix}").unlink(missing_ok=True)
+            for leftover in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), backup_of(path)):
+                leftover.unlink(missing_ok=True)
 
     def erase(self, what: Erasure) -> list[str]:
         """See `CallStore.erase`. About 60 µs a call, and a rewrite of the word index of each file touched."""
@@ -193,11 +193,6 @@ class SqliteCallStore:
 
     def _days(self) -> list[int]:
         return sorted({day for day, _ in self._listing()})
-
-    def complete(self) -> list[str]:
-        """Add to all day files what those of an earlier version lack; return the names of those changed."""
-        with self._using(write=True):
-            return [file.path.name for file in self._files(0, _FOREVER) if file.complete()]
 
     # Reading
 
@@ -253,20 +248,12 @@ class SqliteCallStore:
         ]
 
     def find_response(self, response_id: str) -> str | None:
-        """See `CallStore.find_response`. One lookup by index a file, newest first.
-
-        Of files of 0.1 that have no such index, the newest 20,000 calls of the two newest are looked at.
-        """
-        scans = 2
+        """See `CallStore.find_response`. One lookup by index a file, newest first."""
+        if not response_id:
+            return None
         with self._using():
             for day in reversed(self._days()):
-                found = []
-                for file in self._files(day, day):
-                    if not file.is_complete():
-                        scans -= 1
-                        if scans < 0:
-                            continue
-                    found.append(file.find_response(response_id) if response_id else None)
+                found = [file.find_response(response_id) for file in self._files(day, day)]
                 newest = max((blob for blob in found if blob is not None), default=None)
                 if newest is not None:
                     return id_text(newest)

@@ -79,13 +79,17 @@ def check_format(connection: apsw.Connection, path: Path, formats: range) -> int
 
     Raises:
         FormatTooNew: it is beyond `formats`.
-        StorageError: it is below them.
+        StorageError: it is below them: of an earlier format, or none of ours.
     """
     found = int(connection.pragma("user_version"))
     if found >= formats.stop:
         raise FormatTooNew(
             f"{path} has format {found}, and this Trimtab knows formats up to {formats.stop - 1}: a newer "
             "Trimtab wrote it. Install that version again, or restore the backup made before the upgrade."
+        )
+    if 0 < found < formats.start:
+        raise StorageError(
+            f"{path} has format {found}, of an earlier Trimtab; stop what runs, and convert it by `trimtab migrate`"
         )
     if found < formats.start:
         raise StorageError(f"{path} is no file of Trimtab's kind; move it out of the folder")

@@ -6,7 +6,7 @@ A call counts at the time inside its id. Only purpose `live` counts. A call with
 
 # ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apsw
@@ -16,6 +16,7 @@ from trimtab.storage.days import MS_PER_DAY, MS_PER_HOUR, MS_PER_MINUTE, id_ms
 from trimtab.storage.ports import Cube, RollupRow
 from trimtab.types import Call
 
+from .packed.names import Names
 from .rows import state_of
 
 CUBES: tuple[Cube, ...] = ("hour_model", "hour_prompt", "day_user", "minute_project")
@@ -52,6 +53,12 @@ class Facts(NamedTuple):
     output_tokens: int
     opened_us: int
     closed_us: int | None
+
+
+def facts_from(row: Sequence[Any], names: Names) -> Facts:
+    """Return the facts of a row of the columns `FACTS`."""
+    blob, project, model, prompt, *rest = row
+    return Facts(blob, project, names.value(model) or "", names.value(prompt) or "", *rest)
 
 
 def facts_of(call: Call, blob: bytes) -> Facts:
@@ -179,10 +186,10 @@ class Tally:
             else:
                 self._rows[key] = row[5:]
 
-    def recount(self, connection: apsw.Connection, cube: Cube) -> None:
+    def recount(self, connection: apsw.Connection, cube: Cube, names: Names) -> None:
         """Add what a file's calls themselves come to. Scans."""
         for row in connection.execute(f"SELECT {FACTS} FROM calls WHERE purpose='live'"):
-            self.add(Facts(*row), CUBES.index(cube))
+            self.add(facts_from(row, names), CUBES.index(cube))
 
     def rows(self, since_us: int, until_us: int) -> Iterator[RollupRow]:
         """Yield the cells that start within the bounds, in the order of time, then of keys."""
