@@ -91,6 +91,7 @@ def store_figures(store: CallStore, rounds: int) -> Iterator[Figure]:
         "ten days by hour and model": ("hour_model", 10 * day),
         "an hour by minute": ("minute_project", day // 24),
         "a day by minute": ("minute_project", day),
+        "thirty days by six hours and model": ("sixhour_model", 30 * day),
         "a day by user": ("day_user", day),
     }
     for name, (cube, span) in spans.items():

@@ -93,7 +93,7 @@ def test_a_recorder_killed_while_it_erases(tmp_path: Path, seed: int) -> None:
     kill(recorder)
     found = reader.find(CallQuery(limit=10_000))
     assert {call.id for call in found} == kept
-    for cube in ("hour_model", "hour_prompt", "day_user", "minute_project"):
+    for cube in ("hour_model", "hour_prompt", "day_user", "minute_project", "sixhour_model"):
         assert reader.rollup(cube) == reader.recount(cube)
     assert not list(log.glob("*.damaged"))
     reader.close()

@@ -46,7 +46,7 @@ def log_calls(layout: Layout, number: int) -> list[str]:
 
 def ids(root: Path) -> dict[str, str]:
     with open_local(root) as local:
-        for cube in ("hour_model", "hour_prompt", "day_user", "minute_project"):
+        for cube in ("hour_model", "hour_prompt", "day_user", "minute_project", "sixhour_model"):
             assert local.calls.rollup(cube) == local.calls.recount(cube)
         return {call.id: call.state for call in local.calls.find(CallQuery(limit=10_000))}
 

@@ -50,6 +50,7 @@ def test_a_writer_converts_and_nothing_is_lost(tmp_path: Path, calls: list[Call]
     rollups = msgspec.json.decode(read("format-1.rollups.json"), type=dict[str, list[RollupRow]])
     for cube, rows in rollups.items():
         assert store.rollup(cube) == store.recount(cube) == rows
+    assert store.rollup("sixhour_model") == store.recount("sixhour_model") != []
     assert store.index_pending() == 0
     assert store.insert([call for call in calls if call.closed]) == 0
     for query in ("invoice", "領収書", '"due date"', "東京都", "strassenplan", "x"):

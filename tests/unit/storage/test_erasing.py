@@ -97,7 +97,7 @@ def test_no_byte_is_left_in_the_files(tmp_path: Path, roll_bytes: int | None) ->
     store.index_pending()
     assert len(reader.find(CallQuery(text="plain", limit=500), payload=True)) == 120
     assert reader.find(CallQuery(text=MARKER)) == []
-    for name in ("hour_model", "hour_prompt", "day_user", "minute_project"):
+    for name in ("hour_model", "hour_prompt", "day_user", "minute_project", "sixhour_model"):
         assert store.rollup(name) == store.recount(name)
     reader.close()
     store.close()

@@ -1,7 +1,8 @@
-"""Rollups: four small cubes, added to in the transaction that stores calls, and computable from the calls.
+"""Rollups: five small cubes, added to in the transaction that stores calls, and computable from the calls.
 
 A call counts at the time inside its id. Only purpose `live` counts. A call without a prompt has no cell in
-`hour_prompt`, one without a user none in `day_user`; every live call has one in the two others.
+`hour_prompt`, one without a user none in `day_user`; every live call has one in the others. `sixhour_model` sums up
+`hour_model`, so that a page over a month reads a sixth of the cells.
 """
 
 # ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
@@ -19,10 +20,10 @@ from trimtab.types import Call
 from .packed.names import Names
 from .rows import state_of
 
-CUBES: tuple[Cube, ...] = ("hour_model", "hour_prompt", "day_user", "minute_project")
+CUBES: tuple[Cube, ...] = ("hour_model", "hour_prompt", "day_user", "minute_project", "sixhour_model")
 """A cube's place here is its number in the files."""
 
-_KEY_PARTS = (2, 3, 2, 1)
+_KEY_PARTS = (2, 3, 2, 1, 2)
 
 CellKey = tuple[int, int, str, str, str]
 """Cube number, start_us, and up to three parts of the key."""
@@ -223,3 +224,4 @@ def _keys(facts: Facts) -> Iterator[CellKey]:
     if facts.user:
         yield 2, (ms - ms % MS_PER_DAY) * 1000, facts.project, facts.user, ""
     yield 3, (ms - ms % MS_PER_MINUTE) * 1000, facts.project, "", ""
+    yield 4, (ms - ms % (6 * MS_PER_HOUR)) * 1000, facts.project, facts.model, ""
