@@ -44,7 +44,7 @@ class CallQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
-class RollupRow(msgspec.Struct, frozen=True, kw_only=True):
+class RollupRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One cell of a cube: sums over the calls of that key."""
 
     cube: Cube

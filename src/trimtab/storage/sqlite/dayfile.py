@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 
 from trimtab.storage.days import place_of
-from trimtab.storage.ports import Cube, SessionRow
+from trimtab.storage.ports import Cube, RollupRow, SessionRow
 from trimtab.types import Call, FeedbackGiven, StorageError
 
 from . import lookups, upkeep
@@ -23,7 +23,7 @@ from .packed.blocks import NOTHING, Payloads
 from .packed.index import EMBEDDINGS, WordIndex
 from .packed.names import Names
 from .payload import Parts, PayloadCodec
-from .rollups import Tally, facts_of
+from .rollups import Tally, facts_of, read_rollup
 from .rows import COLUMNS, FEEDBACK_COLUMNS, feedback_from_row, feedback_row, from_row, named_row, to_row
 from .schema import DAY_FORMATS, backup_of
 from .search import Search, Statement
@@ -362,10 +362,10 @@ class DayFile:
         with storage_errors(self.path):
             return int(self._connection.execute("SELECT count(*) FROM calls").get)
 
-    def read_rollup(self, tally: Tally, cube: Cube, since_us: int, until_us: int) -> None:
-        """Add the stored rollups of a cube."""
+    def rollup(self, cube: Cube, since_us: int, until_us: int) -> list[RollupRow]:
+        """Return the stored rows of a cube, in the order of time, then of keys."""
         with storage_errors(self.path):
-            tally.read(self._connection, cube, since_us, until_us)
+            return read_rollup(self._connection, cube, since_us, until_us)
 
     def recount(self, tally: Tally, cube: Cube) -> None:
         """Add what the calls themselves come to."""
