@@ -118,7 +118,7 @@ def test_a_recorder_killed_while_it_erases(tmp_path: Path, seed: int) -> None:
     assert {call.id for call in found} == kept
     assert sorted(span.id for span in reader.spans()) == sorted(kept_spans)
     assert sum(row.spans for row in reader.traces(limit=10_000)) == len(kept_spans)
-    for cube in ("hour_model", "hour_prompt", "day_user", "minute_project"):
+    for cube in ("hour_model", "hour_prompt", "day_user", "minute_project", "sixhour_model"):
         assert reader.rollup(cube) == reader.recount(cube)
     assert not list(log.glob("*.damaged"))
     reader.close()

@@ -13,7 +13,7 @@ from trimtab.testing.calls import sample_call, unfinished
 from trimtab.types import Call, Usage
 
 MIDNIGHT_MS = 1_790_121_600_000
-CUBES = ("hour_model", "hour_prompt", "day_user", "minute_project")
+CUBES = ("hour_model", "hour_prompt", "day_user", "minute_project", "sixhour_model")
 
 calls = st.builds(
     lambda ms, tail, more, tokens, cost, took: sample_call(
@@ -74,7 +74,7 @@ def test_rollups_equal_a_recount_and_the_calls(
             counted = [
                 call
                 for call in live
-                if cube in ("hour_model", "minute_project")
+                if cube in ("hour_model", "minute_project", "sixhour_model")
                 or (call.opened.prompt_name if cube == "hour_prompt" else call.opened.user)
             ]
             ends = [call.closed for call in counted if call.closed]
@@ -86,7 +86,11 @@ def test_rollups_equal_a_recount_and_the_calls(
             assert sum(row.input_tokens for row in rows) == sum(end.usage.input_tokens for end in ends)
             assert sum(row.output_tokens for row in rows) == sum(end.usage.output_tokens for end in ends)
             assert sum(LogHistogram.unpack(row.latency).count for row in rows) == len(ends)
-            step_us = {"day_user": 86_400_000_000, "minute_project": 60_000_000}.get(cube, 3_600_000_000)
+            step_us = {
+                "day_user": 86_400_000_000,
+                "minute_project": 60_000_000,
+                "sixhour_model": 21_600_000_000,
+            }.get(cube, 3_600_000_000)
             assert all(row.start_us % step_us == 0 for row in rows)
         store.close()
         assert sorted(path.suffix for path in Path(folder).iterdir() if path.suffix != ".db") == [".json"]

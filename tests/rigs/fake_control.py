@@ -47,7 +47,13 @@ PASSWORDS = {"ada": "correct horse", "eve": "battery staple", "vic": "tractor pa
 """An admin, an editor, a viewer."""
 
 _US_PER_S = 1_000_000
-_STEPS = {"hour_model": 3600, "hour_prompt": 3600, "day_user": 86_400, "minute_project": 60}
+_STEPS = {
+    "hour_model": 3600,
+    "hour_prompt": 3600,
+    "day_user": 86_400,
+    "minute_project": 60,
+    "sixhour_model": 21_600,
+}
 
 
 class FakeControl:
@@ -620,6 +626,7 @@ def roll_up(cube: Cube, calls: list[Call]) -> list[RollupRow]:
             "hour_prompt": (o.project, o.prompt_name, str(o.prompt_version)),
             "day_user": (o.project, o.user),
             "minute_project": (o.project,),
+            "sixhour_model": (o.project, model),
         }[cube]
         if o.purpose == "live" and all(key[1:2]):
             cells[(id_time_us(call.id) // step * step, *key)].append(call)

@@ -1,8 +1,9 @@
 """Sums over a stretch of time, out of rollups: never out of calls."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from trimtab.stats import LogHistogram
 from trimtab.storage import Cube, RollupRow
@@ -16,15 +17,20 @@ LEADING = 12
 
 _OVERVIEWS_KEPT = 64
 
+_Key = TypeVar("_Key", bound=Hashable)
+
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of time that a page can show: which rollup has it, and in what steps."""
+    """A stretch of time that a page can show: which rollups have it, and in what steps."""
 
     name: str
     seconds: int
     step_s: int
     cube: Cube
+    """For the steps."""
+    models: Cube = "hour_model"
+    """For the sums by model; the same one where the steps are long enough."""
 
 
 SPANS: tuple[Span, ...] = (
@@ -32,7 +38,7 @@ SPANS: tuple[Span, ...] = (
     Span("6h", 6 * 3600, 300, "minute_project"),
     Span("24h", 24 * 3600, 3600, "hour_model"),
     Span("7d", 7 * 86_400, 3600, "hour_model"),
-    Span("30d", 30 * 86_400, 6 * 3600, "hour_model"),
+    Span("30d", 30 * 86_400, 6 * 3600, "sixhour_model", "sixhour_model"),
 )
 
 
@@ -112,7 +118,7 @@ class Overview:
     steps: list[tuple[int, Sums]]
     """(start in seconds since 1970, sums)."""
     models: list[tuple[str, Sums]]
-    """Over whole hours."""
+    """Over whole cells of their cube."""
     total: Sums
 
 
@@ -170,16 +176,22 @@ class Overviews:
 
 async def _overview(ask: Ask, span: Span, project: str, now_us: int) -> Overview:
     since_us = now_us - span.seconds * _US_PER_S
-    hours = of_project(await ask("hour_model", since_us // HOUR_US * HOUR_US, 0), project)
     step_us = span.step_s * _US_PER_S
-    rows = hours
-    if span.cube != "hour_model":
-        rows = of_project(await ask(span.cube, since_us // step_us * step_us, 0), project)
-    steps = by_step(rows, since_us, now_us, span.step_s)
+    first_us = since_us // step_us * step_us
+    if span.cube == span.models:
+        cells = by_step_and_model(of_project(await ask(span.cube, first_us, 0), project), step_us)
+        models = _joined((model, sums) for (_, model), sums in cells.items())
+        by_start = _joined((start, sums) for (start, _), sums in cells.items())
+    else:
+        hours = of_project(await ask(span.models, since_us // HOUR_US * HOUR_US, 0), project)
+        models = dict(by_key(hours))
+        rows = of_project(await ask(span.cube, first_us, 0), project)
+        by_start = dict(_grouped((row.start_us // step_us * step_us, row) for row in rows))
+    steps = [(at // _US_PER_S, by_start.get(at) or Sums()) for at in range(first_us, now_us, step_us)]
     together = Sums()
     for _, sums in steps:
         together.join(sums)
-    return Overview(since_us, now_us, steps, by_key(hours), together)
+    return Overview(since_us, now_us, steps, _most_calls_first(models), together)
 
 
 def of_project(rows: Iterable[RollupRow], project: str) -> list[RollupRow]:
@@ -197,9 +209,32 @@ def total(rows: Iterable[RollupRow]) -> Sums:
 
 def by_key(rows: Iterable[RollupRow]) -> list[tuple[str, Sums]]:
     """Return (second part of the key, sums), most calls first."""
-    groups: dict[str, Sums] = {}
-    for row in rows:
-        groups.setdefault(row.key[1], Sums()).add(row)
+    return _most_calls_first(_grouped((row.key[1], row) for row in rows))
+
+
+def by_step_and_model(rows: Iterable[RollupRow], step_us: int) -> dict[tuple[int, str], Sums]:
+    """Return sums by (start of the step, model). Rows are added up once here, and few sums are joined after."""
+    return _grouped(((row.start_us // step_us * step_us, row.key[1]), row) for row in rows)
+
+
+def _grouped(rows: Iterable[tuple[_Key, RollupRow]]) -> dict[_Key, Sums]:
+    groups: dict[_Key, Sums] = {}
+    for key, row in rows:
+        sums = groups.get(key)
+        if sums is None:
+            sums = groups[key] = Sums()
+        sums.add(row)
+    return groups
+
+
+def _joined(parts: Iterable[tuple[_Key, Sums]]) -> dict[_Key, Sums]:
+    groups: dict[_Key, Sums] = {}
+    for key, part in parts:
+        groups.setdefault(key, Sums()).join(part)
+    return groups
+
+
+def _most_calls_first(groups: dict[str, Sums]) -> list[tuple[str, Sums]]:
     return sorted(groups.items(), key=lambda item: (-item[1].calls, item[0]))
 
 
@@ -210,14 +245,3 @@ def leading(rows: list[RollupRow], most: int = LEADING) -> list[tuple[str, Sums]
         calls[row.key[1]] += row.calls
     names = dict(calls.most_common(most))
     return by_key(row for row in rows if row.key[1] in names)
-
-
-def by_step(rows: Iterable[RollupRow], since_us: int, until_us: int, step_s: int) -> list[tuple[int, Sums]]:
-    """Return (start in seconds since 1970, sums) of every step in the bounds, empty ones too."""
-    step_us = step_s * _US_PER_S
-    steps = {at: Sums() for at in range(since_us // step_us * step_us, until_us, step_us)}
-    for row in rows:
-        sums = steps.get(row.start_us // step_us * step_us)
-        if sums is not None:
-            sums.add(row)
-    return [(at // _US_PER_S, sums) for at, sums in steps.items()]

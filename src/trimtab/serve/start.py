@@ -49,6 +49,7 @@ def up(options: UpOptions) -> int:
         with FolderLock(layout) as lock:
             lock.acquire(say=log.info)
             clean_run(layout)
+            convert_days(layout, lock)
             if options.demo:
                 fill_demo(layout, lock)
             return _run(options, config, layout, lock)
@@ -158,11 +159,28 @@ def fill_demo(layout: Layout, lock: FolderLock) -> None:
 
     A demo that fails is said, and no reason not to start.
     """
-    # It holds the folder's lock by inheriting it.
-    words = [sys.executable, "-m", "trimtab.serve.demo", str(layout.root)]
-    status = subprocess.run(words, stdin=subprocess.DEVNULL, pass_fds=(lock.fd,), check=False).returncode  # noqa: S603
-    if status:
+    if _run_module("trimtab.serve.demo", layout, lock):
         log.error("the demo could not be filled; trimtab starts without it")
+
+
+def convert_days(layout: Layout, lock: FolderLock) -> None:
+    """Bring day files of an earlier format to the present one, in a process of its own; says how far it is.
+
+    Raises:
+        StorageError: that failed, for a reason that was said; what was converted before stays.
+    """
+    from trimtab.storage.sqlite import has_earlier_days
+
+    if has_earlier_days(layout.calls) and _run_module("trimtab.serve.data", layout, lock):
+        raise StorageError(
+            "the calls recorded so far could not be brought to the present format; none is lost"
+        )
+
+
+def _run_module(name: str, layout: Layout, lock: FolderLock) -> int:
+    """Run a module for the folder, whose lock it holds by inheriting it; return its exit status."""
+    words = [sys.executable, "-m", name, str(layout.root)]
+    return subprocess.run(words, stdin=subprocess.DEVNULL, pass_fds=(lock.fd,), check=False).returncode  # noqa: S603
 
 
 def renewed(options: UpOptions, config: Config) -> ChildOptions:

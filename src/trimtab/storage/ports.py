@@ -7,12 +7,11 @@ import msgspec
 
 from trimtab.types import Call, CallState, FeedbackGiven, Purpose, Snapshot
 
-Cube = Literal["hour_model", "hour_prompt", "day_user", "minute_project"]
-"""The rollups kept: (hour, project, model), (hour, project, prompt, version), (day, project, user) and
-(minute, project).
+Cube = Literal["hour_model", "hour_prompt", "day_user", "minute_project", "sixhour_model"]
+"""The rollups kept: (hour, project, model), (hour, project, prompt, version), (day, project, user),
+(minute, project) and (six hours from midnight, project, model).
 
-Calls without a prompt or without a user have no cell in the second or the third. Days stored before the fourth
-existed have none of it.
+Calls without a prompt or without a user have no cell in the second or the third.
 """
 
 
@@ -45,12 +44,12 @@ class CallQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
-class RollupRow(msgspec.Struct, frozen=True, kw_only=True):
+class RollupRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One cell of a cube: sums over the calls of that key."""
 
     cube: Cube
     start_us: int
-    """Start of the minute, hour or day, UTC."""
+    """Start of the minute, hour, six hours or day, UTC."""
     key: tuple[str, ...]
     """(project, model), (project, prompt, version), (project, user) or (project,)."""
     calls: int

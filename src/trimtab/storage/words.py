@@ -2,12 +2,15 @@
 
 Scripts written without spaces (Japanese, Chinese; Thai, Lao, Khmer, Burmese) and Hangul are split into
 overlapping bigrams, each character starting exactly one token: 東京都 becomes 東京 京都 都. Any of its
-characters in a row are then found: as a phrase of bigrams, or, for a single one, by prefix.
+characters in a row are then found: as bigrams in a row, or, for a single one, by prefix. The index tells which calls
+have all tokens of a search; whether they stand in a row, where they must, is read in the calls' texts.
 Everything else becomes case-folded words without accents. Pure.
 """
 
+import itertools
 import re
 import unicodedata
+from typing import NamedTuple
 
 from trimtab.types import CallerError
 
@@ -17,6 +20,25 @@ GAP = "\uf8ff"
 MAX_QUERY_TERMS = 64
 MAX_QUERY_TOKENS = 512
 """FTS5 parses an expression with a fixed stack; and nobody types more."""
+
+
+class Phrase(NamedTuple):
+    """Tokens that must stand in a row."""
+
+    needle: str
+    """What the tokens of a text, joined by spaces, must hold."""
+    run: str
+    """What the text itself must hold, in the form NFKC; where a phrase is one unspaced run, that is the same."""
+
+
+class Asked(NamedTuple):
+    """A user's search text, made ready."""
+
+    expression: str
+    """For FTS5: all tokens must occur."""
+    phrases: tuple[Phrase, ...]
+    """What the index cannot tell."""
+
 
 _UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0eff"  # Thai, Lao
@@ -40,41 +62,77 @@ def index_text(pieces: list[str]) -> str:
     return f" {GAP} ".join(piece if piece.isascii() else " ".join(_tokens(piece)) for piece in pieces)
 
 
-def match_expression(text: str) -> str | None:
-    """Return the FTS5 expression that finds all words and quoted phrases of a user's search text.
+def read_search(text: str) -> Asked | None:
+    """Read a user's search text: words, and phrases in double quotes.
 
     Nothing of the text reaches FTS5 as syntax. None: the text has no word in it, so nothing can match.
 
     Raises:
         CallerError: more than 64 terms or 512 tokens.
 
-    >>> match_expression('Refund "due date" 東京都')
-    '"refund" "due date" "東京 京都"'
+    >>> asked = read_search('Refund "due date" 東京都')
+    >>> asked.expression
+    '"refund" "due" "date" "東京" "京都"'
+    >>> [phrase.needle for phrase in asked.phrases]
+    [' due date ', ' 東京 京都 ']
     """
-    phrases: list[str] = []
-    size = 0
+    wanted: dict[str, None] = {}
+    phrases: dict[Phrase, None] = {}
+    terms = size = 0
     for quoted, plain in _TERM.findall(text):
         tokens = _tokens(quoted or plain)
         if not tokens:
             continue
+        terms += 1
         size += len(tokens)
-        if len(phrases) >= MAX_QUERY_TERMS or size > MAX_QUERY_TOKENS:
+        if terms > MAX_QUERY_TERMS or size > MAX_QUERY_TOKENS:
             raise CallerError(
                 f"the search text has over {MAX_QUERY_TERMS} terms or {MAX_QUERY_TOKENS} tokens; "
                 "search for fewer words"
             )
-        phrases.append(_phrase(tokens))
-    return " ".join(phrases) or None
+        tokens, is_open = _closed(tokens)
+        wanted.update((f'"{token}"', None) for token in tokens[:-1])
+        wanted[f'"{tokens[-1]}" *' if is_open else f'"{tokens[-1]}"'] = None
+        if len(tokens) > 1:
+            phrases[_phrase(tokens, is_open=is_open)] = None
+    return Asked(" ".join(wanted), tuple(phrases)) if wanted else None
 
 
-def _phrase(tokens: list[str]) -> str:
-    """Render one phrase; where it ends in an unspaced run, the text may go on, so that end is left open."""
+def holds(pieces: list[str], phrases: tuple[Phrase, ...]) -> bool:
+    """Tell whether a call's texts hold all phrases, given that they hold all their tokens. 5 to 100 µs for 2 KB."""
+    joined = ""
+    for phrase in phrases:
+        if phrase.run:
+            if not any(phrase.run in _normal(piece) for piece in pieces):
+                return False
+            continue
+        joined = joined or f" {GAP} ".join(["", *(" ".join(_tokens(piece)) for piece in pieces), ""])
+        if phrase.needle not in joined:
+            return False
+    return True
+
+
+def _closed(tokens: list[str]) -> tuple[list[str], bool]:
+    """Return a term's tokens, and whether the last may go on: an unspaced run that ends here may not in the text."""
     last = tokens[-1]
     if len(last) > 1 or not _is_run(last):
-        return f'"{" ".join(tokens)}"'
+        return tokens, False
     if len(tokens) > 1 and len(tokens[-2]) == 2 and tokens[-2][1] == last and _is_run(tokens[-2]):
-        return f'"{" ".join(tokens[:-1])}"'
-    return f'"{" ".join(tokens)}" *'
+        return tokens[:-1], False
+    return tokens, True
+
+
+def _phrase(tokens: list[str], *, is_open: bool) -> Phrase:
+    needle = f" {' '.join(tokens)}{'' if is_open else ' '}"
+    overlap = all(
+        len(one) == 2 and _is_run(one) and one[1] == following[0] and _is_run(following)
+        for one, following in itertools.pairwise(tokens)
+    )
+    return Phrase(needle, tokens[0] + "".join(token[1:] for token in tokens[1:]) if overlap else "")
+
+
+def _normal(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
 def _is_run(token: str) -> bool:
@@ -84,7 +142,7 @@ def _is_run(token: str) -> bool:
 
 def _tokens(text: str) -> list[str]:
     tokens: list[str] = []
-    for run, word in _TOKEN.findall(unicodedata.normalize("NFKC", text)):
+    for run, word in _TOKEN.findall(_normal(text)):
         if run:
             tokens.extend(run[i : i + 2] for i in range(len(run)))
         else:

@@ -1,8 +1,12 @@
 """`trimtab backup`, `restore`, `migrate`."""
 
 import json
+import lzma
+from pathlib import Path
 
 from trimtab.serve import open_local
+
+FORMAT_1 = Path(__file__).parents[1] / "storage" / "data" / "format-1.db.xz"
 
 
 def test_backup_and_restore(run, stored, make_call, place):
@@ -37,17 +41,21 @@ def test_a_backup_of_nothing_is_refused_and_makes_no_folder(run, place):
 def test_migrate_says_what_it_does(run, stored, make_call, place):
     data = stored([make_call()])
     assert "of this version's format" in run("migrate").err
-    import apsw
-
-    connection = apsw.Connection(str(data / "calls-20260921.db"))
-    connection.execute("DELETE FROM meta WHERE name = 'complete'")
-    connection.close()
+    day = data / "calls-20260922.db"
+    day.write_bytes(lzma.decompress(FORMAT_1.read_bytes()))
+    day.chmod(0o600)
+    shown = run("calls")
+    assert shown.code == 3
+    assert "convert it by `trimtab migrate`" in shown.err
     told = run("migrate", "--dry-run")
-    assert "calls-20260921.db" in told.out
+    assert day.name in told.out
     assert "Nothing was changed" in told.err
-    rows = json.loads(run("migrate", "--json").out)
-    assert [(row["file"], row["backup"]) for row in rows] == [(str(data / "calls-20260921.db"), False)]
+    done = run("migrate", "--json")
+    assert f"converting {day.name}: done" in done.err
+    assert [(row["file"], row["backup"]) for row in json.loads(done.out)] == [(str(day), True)]
     assert json.loads(run("migrate", "--json").out) == []
+    with open_local(data) as local:
+        assert local.calls.count() == 152
 
 
 def test_erase_where_nothing_runs(run, stored, make_call, place):

@@ -1,6 +1,7 @@
 """Backups: whole, private, checked before anything is made of them, and refused where they are of no use."""
 
 import json
+import lzma
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from trimtab.storage.sqlite.app.migrations import create_tables
 from trimtab.storage.sqlite.connection import connect
 from trimtab.testing.calls import NOON_MS, sample_call
 from trimtab.types import CallerError, FolderBusy, FormatTooNew, StorageError
+
+FORMAT_1 = Path(__file__).parents[1] / "storage" / "data" / "format-1.db.xz"
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def log_calls(layout: Layout, number: int) -> list[str]:
 
 def ids(root: Path) -> dict[str, str]:
     with open_local(root) as local:
-        for cube in ("hour_model", "hour_prompt", "day_user", "minute_project"):
+        for cube in ("hour_model", "hour_prompt", "day_user", "minute_project", "sixhour_model"):
             assert local.calls.rollup(cube) == local.calls.recount(cube)
         return {call.id: call.state for call in local.calls.find(CallQuery(limit=10_000))}
 
@@ -202,17 +205,12 @@ def test_migration_is_told_then_done(tmp_path: Path) -> None:
     create_tables(connection)
     connection.pragma("user_version", 1)
     connection.close()
-    store = open_call_store(layout.calls)
-    store.insert([sample_call()])
-    store.close()
     day = tmp_path / "calls-20260922.db"
-    connection = connect(day, formats=range(1, 2))
-    connection.execute("DELETE FROM meta WHERE name = 'complete'")
-    connection.execute("DELETE FROM rollup WHERE cube = 3")
-    connection.close()
+    day.write_bytes(lzma.decompress(FORMAT_1.read_bytes()))
+    (tmp_path / "manifest.json").write_text('{"format":1}')
     before = {path: path.read_bytes() for path in (layout.app, day)}
     steps = migration_steps(layout)
-    assert [(step.path.name, step.backed_up) for step in steps] == [(day.name, False), ("app.db", True)][::-1]
+    assert [(step.path.name, step.backed_up) for step in steps] == [("app.db", True), (day.name, True)]
     assert {path: path.read_bytes() for path in before} == before
     with FolderLock(layout) as lock:
         lock.acquire()
@@ -223,7 +221,9 @@ def test_migration_is_told_then_done(tmp_path: Path) -> None:
     assert migration_steps(layout) == []
     assert migrate(layout) == []
     assert len(list(tmp_path.glob("app.db.bak-1-*"))) == 1
+    assert (tmp_path / f"{day.name}.bak-1").read_bytes() == before[day]
     store = open_call_store(layout.calls)
+    assert store.count() == 151
     assert store.rollup("minute_project") == store.recount("minute_project") != []
     store.close()
 

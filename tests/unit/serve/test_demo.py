@@ -39,7 +39,7 @@ def others(local: Local) -> object:
     found = {
         c.id for c in local.calls.find(CallQuery(text="refund", limit=100_000)) if c.opened.project != DEMO
     }
-    cubes = ("hour_model", "hour_prompt", "day_user", "minute_project")
+    cubes = ("hour_model", "hour_prompt", "day_user", "minute_project", "sixhour_model")
     sums = [row for cube in cubes for row in local.calls.rollup(cube) if row.key[0] != DEMO]
     keys = [key for key in local.app.keys() if key.project != DEMO]  # noqa: SIM118 - a method
     return calls, found, sums, keys, [p for p in local.app.projects() if p.name != DEMO]

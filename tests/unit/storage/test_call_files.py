@@ -138,16 +138,16 @@ def test_a_newer_folder_or_file_is_refused(tmp_path: Path) -> None:
     store.insert([sample_call()])
     store.close()
     connection = apsw.Connection(str(tmp_path / DAY_FILE))
-    connection.pragma("user_version", 2)
+    connection.pragma("user_version", 3)
     connection.close()
     for read_only in (True, False):
         store = open_call_store(tmp_path, read_only=read_only)
-        with pytest.raises(FormatTooNew, match=r"format 2, .* up to 1: a newer Trimtab"):
+        with pytest.raises(FormatTooNew, match=r"format 3, .* up to 2: a newer Trimtab"):
             store.count()
         store.close()
-    (tmp_path / "manifest.json").write_text('{"format": 2, "whatever": []}')
+    (tmp_path / "manifest.json").write_text('{"format": 3, "whatever": []}')
     for read_only in (True, False):
-        with pytest.raises(FormatTooNew, match=r"manifest.json has format 2"):
+        with pytest.raises(FormatTooNew, match=r"manifest.json has format 3"):
             open_call_store(tmp_path, read_only=read_only)
 
 
@@ -173,7 +173,7 @@ def test_a_damaged_payload_is_named_and_holds_nothing_else_up(tmp_path: Path) ->
     store.insert([bad, good])
     store.close()
     connection = apsw.Connection(str(tmp_path / DAY_FILE))
-    connection.execute("UPDATE payload SET body = x'00' WHERE place = (SELECT place FROM calls WHERE id = ?)",
+    connection.execute("UPDATE payload SET body = x'00' WHERE doc = (SELECT doc FROM calls WHERE id = ?)",
                        (bytes.fromhex(bad.id.replace("-", "")),))  # fmt: skip
     connection.close()
     store = open_call_store(tmp_path)

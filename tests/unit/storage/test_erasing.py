@@ -11,7 +11,7 @@ from trimtab.storage import CallQuery, Erasure
 from trimtab.storage.sqlite import open_call_store
 from trimtab.storage.sqlite.connection import connect
 from trimtab.storage.sqlite.payload import PayloadCodec
-from trimtab.storage.sqlite.schema import DAY_FORMATS, LOOKUPS
+from trimtab.storage.sqlite.schema import DAY_FORMATS
 from trimtab.testing.calls import NOON_MS, sample_call, unfinished
 from trimtab.testing.spans import in_trace, sample_span
 from trimtab.types import Call, FeedbackGiven, StorageError, new_id
@@ -83,7 +83,7 @@ def test_no_byte_is_left_in_the_files(tmp_path: Path, roll_bytes: int | None) ->
     store, gone, kept = fill(tmp_path, roll_bytes)
     store.flush()
     assert where_is(MARKER.encode(), tmp_path)
-    assert where_is(packed(gone[33])[40:72], tmp_path)
+    assert where_is(packed(gone[115])[40:72], tmp_path)  # one that stands alone still
     reader = open_call_store(tmp_path, read_only=True)
     assert reader.get(gone[33].id) == gone[33]
     assert len(store.erase(Erasure(user=f"{MARKER}-user"))) == 120
@@ -98,7 +98,7 @@ def test_no_byte_is_left_in_the_files(tmp_path: Path, roll_bytes: int | None) ->
     store.index_pending()
     assert len(reader.find(CallQuery(text="plain", limit=500), payload=True)) == 120
     assert reader.find(CallQuery(text=MARKER)) == []
-    for name in ("hour_model", "hour_prompt", "day_user", "minute_project"):
+    for name in ("hour_model", "hour_prompt", "day_user", "minute_project", "sixhour_model"):
         assert store.rollup(name) == store.recount(name)
     reader.close()
     store.close()
@@ -125,49 +125,39 @@ def check(path: Path) -> None:
         assert all(word in trunk or int.from_bytes(word, "big") <= size // 4 for word in words)
 
 
-def age(path: Path) -> None:
-    """Make a day file what 0.1 would have made of the same calls."""
-    connection = connect(path, formats=DAY_FORMATS)
-    for name in LOOKUPS:
-        connection.execute(f"DROP INDEX {name}")
-    connection.execute("DELETE FROM meta WHERE name IN ('complete', 'clean')")
-    connection.execute("DELETE FROM rollup WHERE cube = 3")
-    connection.close()
-
-
-def test_a_file_of_an_earlier_version_is_read_completed_and_cleaned(tmp_path: Path) -> None:
+def test_names_of_erased_calls_go_and_others_stay(tmp_path: Path) -> None:
     store = open_call_store(tmp_path)
-    calls = [marked(i, provider_response_id=f"resp-{i}") for i in range(30)]
-    store.insert(calls)
-    while store.index_pending():
-        pass
-    store.close()
-    path = tmp_path / "calls-20260922.db"
-    age(path)
-    connection = connect(path, formats=DAY_FORMATS)
-    connection.pragma("secure_delete", 0)
-    connection.execute(f"CREATE TABLE junk AS SELECT printf('{MARKER}%.4000c', 'x') FROM calls")
-    connection.execute("DROP TABLE junk")
-    connection.close()
-
     reader = open_call_store(tmp_path, read_only=True)
-    assert reader.rollup("minute_project") == reader.recount("minute_project") == []
-    assert reader.find_response("resp-7") == calls[7].id
-    assert [row.calls for row in reader.sessions()] == [30]
-    assert reader.sessions(project="nobody") == []
-    assert reader.sessions(before=calls[9].id) == []
-    store = open_call_store(tmp_path)
-    store.insert([plain(1)])
-    assert sum(row.calls for row in reader.rollup("minute_project")) == 31
-    assert reader.rollup("minute_project") == reader.recount("minute_project")
-    assert reader.find_response("resp-7") == calls[7].id
-    assert [row.calls for row in reader.sessions()] == [30, 1]
-    assert where_is(MARKER.encode() + b"xxxx", tmp_path)
-    assert len(store.erase(Erasure(session=f"{MARKER}-session"))) == 30
+    kept = sample_call(user="bob", client="shared/1.0", route="kept")
+    gone = sample_call(user="ann", client="shared/1.0", route=f"{MARKER}-route", model=f"own/{MARKER}")
+    store.insert([kept, gone])
+    assert reader.find(CallQuery(route=f"{MARKER}-route")) != []
+    assert store.erase(Erasure(user="ann")) == [gone.id]
     assert where_is(MARKER.encode(), tmp_path) == []
+    again = sample_call(user="bob", route=f"{MARKER}-route", model="own/other")
+    store.insert([again])
+    assert [call.id for call in reader.find(CallQuery(route=f"{MARKER}-route"))] == [again.id]
+    assert reader.get(kept.id) == store.get(kept.id) == kept
+    assert reader.get(again.id) == again
+    assert [call.id for call in reader.find(CallQuery(model="own/other"))] == [again.id]
     store.close()
     reader.close()
-    check(path)
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 130])
+def test_a_call_leaves_its_block_and_the_others_stay(tmp_path: Path, size: int) -> None:
+    store = open_call_store(tmp_path)
+    calls = [marked(i) if i % 3 == 0 else plain(i) for i in range(130)]
+    for start in range(0, 130, size):
+        store.insert(calls[start : start + size])
+        store.index_pending()
+    assert len(store.erase(Erasure(user=f"{MARKER}-user"))) == 44
+    assert where_is(MARKER.encode(), tmp_path) == []
+    for i, call in enumerate(calls):
+        assert store.get(call.id) == (None if i % 3 == 0 else call)
+    assert len(store.find(CallQuery(text="plain", limit=200))) == 86
+    store.close()
+    check(tmp_path / "calls-20260922.db")
 
 
 def test_an_index_of_one_segment_is_merged_too(tmp_path: Path) -> None:

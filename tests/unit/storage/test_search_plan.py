@@ -6,6 +6,7 @@ import pytest
 
 from trimtab.storage import CallQuery
 from trimtab.storage.sqlite.connection import connect
+from trimtab.storage.sqlite.packed import Names
 from trimtab.storage.sqlite.schema import DAY_FORMATS, INDEXED, create_day_file
 from trimtab.storage.sqlite.search import Search
 from trimtab.types import new_id
@@ -17,8 +18,11 @@ NOON_US = 1_790_078_400_000_000
 def plan(path: Path, query: CallQuery) -> str:
     connection = connect(path, formats=DAY_FORMATS, read_only=True)
     try:
-        statement = Search(query).statement(DAY, 0)
-        rows = connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values).fetchall()
+        statement = Search(query).statement(DAY, 0, Names(connection))
+        among = (0, 1024) if query.text else ()
+        rows = connection.execute(
+            f"EXPLAIN QUERY PLAN {statement.sql}", (*statement.values, *among)
+        ).fetchall()
         return "; ".join(str(row[3]) for row in rows)
     finally:
         connection.close()
@@ -52,7 +56,13 @@ def test_each_filter_walks_its_index_in_order(day_file: Path, column: str, more:
         CallQuery(tag="vip"),
         CallQuery(tag="vip", user="ann", since_us=NOON_US),
         CallQuery(text="word"),
-        CallQuery(text="word 東", tag="vip", user="ann", before=new_id(NOON_US // 1000), until_us=NOON_US),
+        CallQuery(
+            text='word 東 "two words"',
+            tag="vip",
+            user="ann",
+            before=new_id(NOON_US // 1000),
+            until_us=NOON_US,
+        ),
     ],
 )
 def test_no_query_sorts(day_file: Path, query: CallQuery) -> None:
@@ -70,7 +80,9 @@ def test_a_quote_in_a_value_is_a_value(day_file: Path) -> None:
         name: hostile
         for name in ("project", "model", "route", "user", "session", "tag", "error_code", "text")
     }
-    statement = Search(CallQuery(**values)).statement(DAY, 0)
+    connection = connect(day_file, formats=DAY_FORMATS, read_only=True)
+    statement = Search(CallQuery(**values)).statement(DAY, 0, Names(connection))
+    connection.close()
     assert "DROP" not in statement.sql
     assert plan(day_file, CallQuery(**values))
 

@@ -1,5 +1,7 @@
 """`trimtab backup`, `restore` and `migrate`: the data folder as a whole."""
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +10,17 @@ from cyclopts import Parameter
 
 from trimtab.cli.config import load
 from trimtab.cli.options import AsJson, Place
-from trimtab.cli.terminal import Cell, Column, CommandFailed, note, one_line, write, write_json, write_table
+from trimtab.cli.terminal import (
+    Cell,
+    Column,
+    CommandFailed,
+    note,
+    one_line,
+    progress_note,
+    write,
+    write_json,
+    write_table,
+)
 from trimtab.types import CallerError
 
 
@@ -87,7 +99,11 @@ def migrate(
     from trimtab.serve import Layout, migrate, migration_steps
 
     layout = Layout(_data_dir(place))
-    steps = migration_steps(layout) if dry_run else migrate(layout)
+    if dry_run:
+        steps = migration_steps(layout)
+    else:
+        with _told() as told:
+            steps = migrate(layout, told)
     if json:
         write_json([{"file": str(step.path), "what": step.what, "backup": step.backed_up} for step in steps])
         return 0
@@ -101,6 +117,21 @@ def migrate(
     write_table([Column(title="file"), Column(title="what", fluid=True), Column(title="backup")], rows)
     note("Nothing was changed." if dry_run else "Done.")
     return 0
+
+
+@contextmanager
+def _told() -> Iterator[Callable[[str, int, int], None]]:
+    """Give what shows how far each file is: a bar of its own."""
+    with ExitStack() as bars:
+        shown: dict[str, Callable[[int, int], None]] = {}
+
+        def told(name: str, done: int, total: int) -> None:
+            if name not in shown:
+                bars.close()
+                shown[name] = bars.enter_context(progress_note(one_line(f"converting {name}"), unit="calls"))
+            shown[name](done, total)
+
+        yield told
 
 
 def _data_dir(place: Place | None) -> Path:

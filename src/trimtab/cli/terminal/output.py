@@ -136,7 +136,7 @@ def _write_plain(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> N
 
 
 @contextmanager
-def progress_note(what: str) -> Iterator["Progress"]:
+def progress_note(what: str, unit: str = "bytes") -> Iterator["Progress"]:
     """Show on stderr how far a long piece of work is: a bar on a terminal, else its start and its end."""
     from rich.progress import TaskID
 
@@ -146,14 +146,14 @@ def progress_note(what: str) -> Iterator["Progress"]:
         note(f"{what}: done")
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
     bars = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
-        DownloadColumn(),
+        DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
     )
@@ -171,6 +171,6 @@ class Progress:
         self._task = task
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that `done` of `total` bytes are there; a total of 0 is unknown."""
+        """Show that `done` of `total` bytes, or what else is counted, are there; a total of 0 is unknown."""
         if self._bars is not None:
             self._bars.update(self._task, completed=done, total=total or None)

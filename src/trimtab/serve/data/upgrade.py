@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from trimtab.serve.folder import FolderLock, Layout
 
 if TYPE_CHECKING:
-    from trimtab.storage.sqlite import FileStep
+    from trimtab.storage.sqlite import FileStep, Told
 
 
 def migration_steps(layout: Layout) -> "list[FileStep]":
@@ -21,17 +21,21 @@ def migration_steps(layout: Layout) -> "list[FileStep]":
     return upgrade_steps(layout.app, layout.calls)
 
 
-def migrate(layout: Layout) -> "list[FileStep]":
+def migrate(layout: Layout, told: "Told | None" = None) -> "list[FileStep]":
     """Bring all files of a data folder to this version's formats; return what was done.
 
-    `trimtab up` does the same by itself: `app.db` when it starts, a day file when it is written to next.
+    `trimtab up` does the same by itself when it starts.
+
+    Args:
+        layout: the data folder's.
+        told: told a day file's name, how many of its calls are converted, and how many it has.
 
     Raises:
         FolderBusy: Trimtab runs on the folder.
         FormatTooNew: a newer Trimtab wrote one of the files.
         StorageError: one cannot be read or written; what was done to others before stays.
     """
-    from trimtab.storage.sqlite import complete_days, open_app_store
+    from trimtab.storage.sqlite import convert_days, open_app_store
 
     steps = migration_steps(layout)
     if steps:
@@ -39,5 +43,5 @@ def migrate(layout: Layout) -> "list[FileStep]":
             lock.acquire()
             if layout.app.exists():
                 open_app_store(layout.app).close()
-            complete_days(Path(layout.calls))
+            convert_days(Path(layout.calls), told)
     return steps

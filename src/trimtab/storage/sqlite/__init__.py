@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     from trimtab.storage.span_port import TraceStore
     from trimtab.types import Clock
 
+    from .earlier import Told
     from .replies import SqliteReplyCache
     from .wholefiles import FileStep, check_formats, copy_database, is_day_file, upgrade_steps
 
 __all__ = [
     "FileStep",
+    "Told",
     "check_formats",
     "clear_replies",
-    "complete_days",
+    "convert_days",
     "copy_database",
+    "has_earlier_days",
     "is_day_file",
     "open_app_store",
     "open_call_store",
@@ -49,20 +52,27 @@ def open_call_store(
     """Open the store of calls and spans of a folder.
 
     Args:
-        folder: where the day files stand; a writer creates it (mode 0700).
+        folder: where the day files stand; a writer creates it (mode 0700), and converts files of an earlier format.
         read_only: for readers beside the recorder. A folder that is not there yet is an empty store.
         roll_bytes: size at which a day goes on in another file; by default one that keeps each below 2 GB.
 
     Raises:
         FormatTooNew: a newer Trimtab wrote the folder.
-        StorageError: the folder cannot be read or written.
+        StorageError: the folder cannot be read or written, or a reader finds files of an earlier format.
     """
+    from trimtab.types import StorageError
+
     from .calls import ROLL_BYTES
-    from .manifest import check_manifest
     from .spans.traces import SqliteTraceStore
 
     path = Path(folder)
-    check_manifest(path, read_only=read_only)
+    if not read_only:
+        convert_days(path, always=False)
+    elif has_earlier_days(path):
+        raise StorageError(
+            f"{path} holds calls in the format of an earlier Trimtab; convert them by `trimtab migrate`, or by "
+            "starting Trimtab"
+        )
     return SqliteTraceStore(
         path, read_only=read_only, roll_bytes=ROLL_BYTES if roll_bytes is None else roll_bytes
     )
@@ -102,20 +112,41 @@ def reply_figures(path: Path, now_us: int) -> tuple[int, int]:
     return figures(path, now_us)
 
 
-def complete_days(folder: Path) -> list[str]:
-    """Add to a folder's day files what those of an earlier version lack; return the names of those changed.
+def has_earlier_days(folder: Path) -> bool:
+    """Tell whether a folder may hold day files that `convert_days` has to bring to the present format; cheap.
+
+    Raises:
+        FormatTooNew: a newer Trimtab wrote the folder.
+        StorageError: the folder cannot be read.
+    """
+    from .manifest import has_earlier_format
+
+    return has_earlier_format(folder)
+
+
+def convert_days(folder: Path, told: "Told | None" = None, *, always: bool = True) -> list[str]:
+    """Bring a folder's day files to the present format; return the names of those changed.
+
+    Args:
+        folder: where the day files stand; created (mode 0700) if need be.
+        told: told a file's name, how many of its calls are done, and how many it has.
+        always: look at each file, and not only where the manifest says that there is something to do.
 
     Raises:
         FormatTooNew: a newer Trimtab wrote the folder.
         StorageError: a file cannot be read or written.
     """
-    from .calls import ROLL_BYTES, SqliteCallStore
+    from .connection import make_folder
+    from .manifest import write_manifest
 
-    store = SqliteCallStore(folder, read_only=False, roll_bytes=ROLL_BYTES)
-    try:
-        return store.complete()
-    finally:
-        store.close()
+    make_folder(folder)
+    found = []
+    if has_earlier_days(folder) or always:
+        from .earlier import convert_days
+
+        found = convert_days(folder, told)
+    write_manifest(folder)
+    return found
 
 
 def open_app_store(path: str | Path, *, clock: "Clock | None" = None) -> "AppStore":

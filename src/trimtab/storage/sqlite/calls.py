@@ -1,6 +1,7 @@
 """The call store: a folder of day files, written by one process and read by any number."""
 
 import contextlib
+import itertools
 import os
 import threading
 from collections import OrderedDict
@@ -27,8 +28,8 @@ from .dayfile import DayFile
 from .erase import calls_of, feedback_of
 from .lookups import LOOKED_AT, InSession, sessions_page
 from .payload import PayloadCodec
-from .rollups import Tally
-from .schema import create_day_file
+from .rollups import Tally, added
+from .schema import backup_of, create_day_file
 from .search import Search
 
 ROLL_BYTES = 1_600_000_000
@@ -149,8 +150,8 @@ class SqliteCallStore:
             file.close()
         path = self._folder / file_name(*at)
         with storage_errors(path):
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{path}{suffix}").unlink(missing_ok=True)
+            for leftover in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), backup_of(path)):
+                leftover.unlink(missing_ok=True)
 
     def erase(self, what: Erasure) -> list[str]:
         """See `CallStore.erase`. About 60 µs a call, and a rewrite of the word index of each file touched."""
@@ -193,11 +194,6 @@ class SqliteCallStore:
 
     def _days(self) -> list[int]:
         return sorted({day for day, _ in self._listing()})
-
-    def complete(self) -> list[str]:
-        """Add to all day files what those of an earlier version lack; return the names of those changed."""
-        with self._using(write=True):
-            return [file.path.name for file in self._files(0, _FOREVER) if file.complete()]
 
     # Reading
 
@@ -253,20 +249,12 @@ class SqliteCallStore:
         ]
 
     def find_response(self, response_id: str) -> str | None:
-        """See `CallStore.find_response`. One lookup by index a file, newest first.
-
-        Of files of 0.1 that have no such index, the newest 20,000 calls of the two newest are looked at.
-        """
-        scans = 2
+        """See `CallStore.find_response`. One lookup by index a file, newest first."""
+        if not response_id:
+            return None
         with self._using():
             for day in reversed(self._days()):
-                found = []
-                for file in self._files(day, day):
-                    if not file.is_complete():
-                        scans -= 1
-                        if scans < 0:
-                            continue
-                    found.append(file.find_response(response_id) if response_id else None)
+                found = [file.find_response(response_id) for file in self._files(day, day)]
                 newest = max((blob for blob in found if blob is not None), default=None)
                 if newest is not None:
                     return id_text(newest)
@@ -318,23 +306,22 @@ class SqliteCallStore:
             return sum(file.count() for file in self._files(0, _FOREVER))
 
     def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
-        """See `CallStore.rollup`."""
-        return self._rollup(cube, since_us, until_us, stored=True)
+        """See `CallStore.rollup`. 1.5 µs a row."""
+        until_us = until_us or _FOREVER
+        found: list[RollupRow] = []
+        with self._using():
+            for _, files in itertools.groupby(self._files_of(since_us, until_us), key=lambda file: file.day):
+                first, *more = [file.rollup(cube, since_us, until_us) for file in files]
+                found += first if not more else added(itertools.chain(first, *more))
+        return found
 
     def recount(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
         """See `CallStore.recount`."""
-        return self._rollup(cube, since_us, until_us, stored=False)
-
-    def _rollup(self, cube: Cube, since_us: int, until_us: int, *, stored: bool) -> list[RollupRow]:
         until_us = until_us or _FOREVER
-        us_per_day = MS_PER_DAY * 1000
         tally = Tally()
         with self._using():
-            for file in self._files(since_us // us_per_day, until_us // us_per_day):
-                if stored:
-                    file.read_rollup(tally, cube, since_us, until_us)
-                else:
-                    file.recount(tally, cube)
+            for file in self._files_of(since_us, until_us):
+                file.recount(tally, cube)
         return list(tally.rows(since_us, until_us))
 
     def spend(self, since_us: int = 0, until_us: int = 0) -> list[SpendRow]:
@@ -342,6 +329,10 @@ class SqliteCallStore:
         with self._using():
             files = self._files(since_us // (MS_PER_DAY * 1000) - 1, _FOREVER)
             return [row for file in files for row in file.spend(since_us, until_us or _FOREVER)]
+
+    def _files_of(self, since_us: int, until_us: int) -> Iterator[DayFile]:
+        us_per_day = MS_PER_DAY * 1000
+        return self._files(since_us // us_per_day, until_us // us_per_day)
 
     def close(self) -> None:
         """See `CallStore.close`."""

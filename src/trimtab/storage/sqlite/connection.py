@@ -81,18 +81,39 @@ def connect(
     return connection
 
 
+def format_at(path: Path, formats: range) -> int:
+    """Return a file's format; leaves nothing beside it.
+
+    Raises:
+        FormatTooNew: its format is beyond `formats`.
+        StorageError: it cannot be read, or is none of ours.
+    """
+    # Whoever writes a file has its write-ahead log beside it; without one, looking must not make one.
+    at_rest = not Path(f"{path}-wal").exists()
+    connection = connect(path, formats=formats, read_only=True, at_rest=at_rest)
+    try:
+        with storage_errors(path):
+            return int(connection.pragma("user_version"))
+    finally:
+        connection.close()
+
+
 def check_format(connection: apsw.Connection, path: Path, formats: range) -> int:
     """Return the file's format number.
 
     Raises:
         FormatTooNew: it is beyond `formats`.
-        StorageError: it is below them.
+        StorageError: it is below them: of an earlier format, or none of ours.
     """
     found = int(connection.pragma("user_version"))
     if found >= formats.stop:
         raise FormatTooNew(
             f"{path} has format {found}, and this Trimtab knows formats up to {formats.stop - 1}: a newer "
             "Trimtab wrote it. Install that version again, or restore the backup made before the upgrade."
+        )
+    if 0 < found < formats.start:
+        raise StorageError(
+            f"{path} has format {found}, of an earlier Trimtab; stop what runs, and convert it by `trimtab migrate`"
         )
     if found < formats.start:
         raise StorageError(f"{path} is no file of Trimtab's kind; move it out of the folder")

@@ -11,7 +11,9 @@ from trimtab.storage.ports import Erasure
 from trimtab.types import parse_trace_parent
 
 from .connection import transaction
-from .rollups import FACTS, Facts, Tally
+from .packed.blocks import Payloads
+from .packed.names import Names
+from .rollups import FACTS, Tally, facts_from
 from .spans import forget_calls
 from .upkeep import note_deletion
 
@@ -45,23 +47,26 @@ def _equal(wanted: dict[str, str]) -> Condition:
     return Condition(" AND ".join(f"{name} = ? AND {name} <> ''" for name in given), tuple(given.values()))
 
 
-def erase_calls(connection: apsw.Connection, condition: Condition) -> Iterator[bytes]:
+def erase_calls(
+    connection: apsw.Connection, condition: Condition, names: Names, payloads: Payloads
+) -> Iterator[bytes]:
     """Delete matching calls, some in each transaction; yield the ids of those that are gone."""
     while True:
         with transaction(connection):
             rows: list[Any] = connection.execute(
-                f"SELECT place, purpose, {FACTS} FROM calls WHERE {condition.sql} LIMIT {_BATCH}",
+                f"SELECT place, doc, purpose, {FACTS} FROM calls WHERE {condition.sql} LIMIT {_BATCH}",
                 condition.values,
             ).fetchall()
             if not rows:
                 return
-            _delete(connection, [(row[0],) for row in rows])
-            ids = [row[2] for row in rows]
+            payloads.drop([row[1] for row in rows])
+            _delete(connection, [(row[0],) for row in rows], [(row[1],) for row in rows])
+            ids = [row[3] for row in rows]
             _delete_feedback(connection, ids)
             tally = Tally()
             for row in rows:
-                if row[1] == "live":
-                    tally.add(Facts(*row[2:]))
+                if row[2] == "live":
+                    tally.add(facts_from(row[3:], names))
             tally.write_removed(connection)
             note_deletion(connection)
         yield from ids
@@ -90,7 +95,7 @@ def erase_feedback(
             note_deletion(connection)
 
 
-def _delete(connection: apsw.Connection, places: list[tuple[int]]) -> None:
+def _delete(connection: apsw.Connection, places: list[tuple[int]], docs: list[tuple[int]]) -> None:
     run = connection.executemany
     tags: list[Any] = run("SELECT tags, place FROM calls WHERE place = ? AND tags <> ''", places).fetchall()
     traced: list[Any] = run(
@@ -98,9 +103,9 @@ def _delete(connection: apsw.Connection, places: list[tuple[int]]) -> None:
     ).fetchall()
     forget_calls(connection, traced)
     run("DELETE FROM tag WHERE name IN (SELECT value FROM json_each(?)) AND place = ?", tags)
-    run("DELETE FROM words WHERE rowid = ?", places)
-    for table in ("pending", "payload", "calls"):
-        run(f"DELETE FROM {table} WHERE place = ?", places)
+    run("DELETE FROM words WHERE rowid = ?", docs)
+    run("DELETE FROM pending WHERE doc = ?", docs)
+    run("DELETE FROM calls WHERE place = ?", places)
 
 
 def _delete_feedback(connection: apsw.Connection, ids: Iterable[bytes]) -> None:

@@ -1,7 +1,4 @@
-"""Finding a call by its provider's id, and the newest calls that stand in a session.
-
-Files of 0.1 that nothing was written to since have no index for either: of them the newest calls are looked at.
-"""
+"""Finding a call by its provider's id, the newest calls that stand in a session, and what callers spent."""
 
 # ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
 
@@ -13,10 +10,9 @@ from typing import Any, NamedTuple
 import apsw
 
 from trimtab.storage.days import id_text
-from trimtab.storage.ports import SessionRow
+from trimtab.storage.ports import SessionRow, SpendRow
 
-SCANNED = 20_000
-"""Newest calls looked at in a file without the index: 20 ms of CPU."""
+from .packed.names import Names
 
 LOOKED_AT = 5000
 """Calls that `sessions` looks at in one go."""
@@ -25,18 +21,29 @@ ROUNDS = 4
 """Times that it does so for one page: where a few sessions have thousands of calls each, more must be looked at."""
 
 
-def find_response(connection: apsw.Connection, response_id: str, *, indexed: bool) -> bytes | None:
+def find_response(connection: apsw.Connection, response_id: str) -> bytes | None:
     """Return the id of the file's newest call with a provider's response id, or None."""
-    if indexed:
-        source = "calls INDEXED BY calls_response"
-        where = "substr(provider_response_id, -8) = ?1 AND provider_response_id <> ''"
-    else:
-        source = f"(SELECT * FROM calls ORDER BY place DESC LIMIT {SCANNED})"
-        where = "?1 <> ''"
     found: bytes | None = connection.execute(
-        f"SELECT id FROM {source} WHERE {where} AND provider_response_id = ?2 ORDER BY place DESC LIMIT 1",
+        "SELECT id FROM calls INDEXED BY calls_response WHERE substr(provider_response_id, -8) = ?1 "
+        "AND provider_response_id <> '' AND provider_response_id = ?2 ORDER BY place DESC LIMIT 1",
         (response_id[-8:], response_id),
     ).get
+    return found
+
+
+def spend(connection: apsw.Connection, names: Names, since_us: int, until_us: int) -> list[SpendRow]:
+    """Return what calls that opened within the bounds cost, by caller and model, on the caller's snapshot. Scans."""
+    # A text has one number in a file or none, so what is held groups as the texts would.
+    rows: Iterator[tuple[Any, ...]] = connection.execute(
+        "SELECT project, user, sum(cost_nusd), key, route, opened_model FROM calls "
+        "WHERE opened_us >= ? AND opened_us < ? AND cost_nusd > 0 GROUP BY project, user, key, route, opened_model",
+        (since_us, until_us),
+    )
+    found = []
+    for project, user, cost_nusd, *held in rows:
+        key, route, model = (names.value(one) or "" for one in held)
+        row = SpendRow(project=project, key=key, user=user, route=route, model=model, cost_nusd=cost_nusd)
+        found.append(row)
     return found
 
 
@@ -55,34 +62,23 @@ class InSession(NamedTuple):
 _COLUMNS = ", ".join(("place", "id", *InSession._fields[1:]))
 
 
-def newest_in_session(
-    connection: apsw.Connection, project: str, before: bytes | None, *, indexed: bool
-) -> list[InSession]:
+def newest_in_session(connection: apsw.Connection, project: str, before: bytes | None) -> list[InSession]:
     """Return the file's newest calls that have a session, of one project or of all, newest first."""
     where = f"session <> ''{' AND id < ?' if before else ''}"
     values: tuple[Any, ...] = (before,) if before else ()
-    if not indexed:
-        source = (
-            f"(SELECT * FROM calls{' WHERE id < ?' if before else ''} ORDER BY place DESC LIMIT {SCANNED})"
-        )
-        if project:
-            where, values = f"{where} AND project = ?", (*values, project)
-        lists = [_rows(connection, source, where, (*values[: bool(before)], *values))]
-    else:
-        source = "calls INDEXED BY calls_in_session"
-        projects = [project] if project else _projects(connection)
-        lists = [_rows(connection, source, f"project = ? AND {where}", (name, *values)) for name in projects]
+    projects = [project] if project else _projects(connection)
+    lists = [_rows(connection, f"project = ? AND {where}", (name, *values)) for name in projects]
     merged = heapq.merge(*lists, key=lambda row: row[0], reverse=True)
     found = [InSession(*row[1:]) for row, _ in zip(merged, range(LOOKED_AT), strict=False)]
     return sorted(found, reverse=True)
 
 
-def _rows(
-    connection: apsw.Connection, source: str, where: str, values: tuple[Any, ...]
-) -> Iterator[tuple[Any, ...]]:
+def _rows(connection: apsw.Connection, where: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     """Return matching calls, each read only when it is asked for: of ten projects most are not needed."""
     rows: Iterator[tuple[Any, ...]] = connection.execute(
-        f"SELECT {_COLUMNS} FROM {source} WHERE {where} ORDER BY place DESC LIMIT {LOOKED_AT}", values
+        f"SELECT {_COLUMNS} FROM calls INDEXED BY calls_in_session WHERE {where} "
+        f"ORDER BY place DESC LIMIT {LOOKED_AT}",
+        values,
     )
     return rows
 

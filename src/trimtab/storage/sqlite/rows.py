@@ -8,6 +8,8 @@ import msgspec
 from trimtab.storage.days import id_blob, id_text
 from trimtab.types import Attempt, Call, Closed, FeedbackGiven, Opened, Usage
 
+from .packed.names import NAMED, Names
+
 _OPENED = (
     "opened_us",
     "project",
@@ -66,7 +68,8 @@ _CLOSED = (
     "closed_release",
     "closed_epoch",
 )
-COLUMNS = ("place", "id", "state", *_OPENED, *_CLOSED)
+COLUMNS = ("place", "id", "state", *_OPENED, *_CLOSED, "doc")
+_NAMED_AT = tuple(at for at, column in enumerate(COLUMNS) if column in NAMED)
 _NO_END: tuple[Any, ...] = (None, None, None, "", None, None, None, "", None, None, None, None, None)
 _NO_END += (*(0,) * 9, None, None, None, None, None, None)
 _CLOSED_AT = 3 + len(_OPENED)
@@ -96,8 +99,16 @@ def state_of(call: Call) -> str:
     return "unfinished" if call.closed is None else call.closed.state
 
 
-def to_row(call: Call, blob: bytes, place: int) -> tuple[Any, ...]:
+def to_row(call: Call, blob: bytes, place: int, doc: int, names: Names) -> list[Any]:
     """Return a call's values in the order of `COLUMNS`."""
+    row = [*_values(call, blob, place), doc]
+    for at in _NAMED_AT:
+        if row[at]:
+            row[at] = names.number(row[at])
+    return row
+
+
+def _values(call: Call, blob: bytes, place: int) -> tuple[Any, ...]:
     o, c = call.opened, call.closed
     opened = (
         place,
@@ -167,10 +178,19 @@ def _closed_values(c: Closed) -> tuple[Any, ...]:
     )
 
 
+def named_row(row: Sequence[Any], names: Names) -> list[Any]:
+    """Return a row of the file in the order of `COLUMNS`, with the texts instead of their numbers."""
+    found = list(row)
+    for at in _NAMED_AT:
+        if type(found[at]) is int:
+            found[at] = names.value(found[at])
+    return found
+
+
 def from_row(
-    row: Sequence[Any], parts: tuple[bytes, bytes, bytes], feedback: tuple[FeedbackGiven, ...]
+    row: Sequence[Any], parts: tuple[bytes, bytes, bytes], feedback: tuple[FeedbackGiven, ...] = ()
 ) -> Call:
-    """Return the call of a row in the order of `COLUMNS`, with its payload's parts."""
+    """Return the call of a row in the order of `COLUMNS` without numbers of names, with its payload's parts."""
     request, response, variables = parts
     call_id = id_text(row[1])
     o = row[3:_CLOSED_AT]

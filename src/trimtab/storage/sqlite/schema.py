@@ -1,4 +1,4 @@
-"""The tables of a day file, format 1."""
+"""The tables of a day file, format 2. docs/reference/day-files.md says what each is for."""
 
 from pathlib import Path
 
@@ -8,54 +8,59 @@ from trimtab.storage.atomic import sync_file, sync_folder
 
 from .connection import connect, create_file, storage_errors, transaction
 
-DAY_FORMAT = 1
+DAY_FORMAT = 2
 DAY_FORMATS = range(DAY_FORMAT, DAY_FORMAT + 1)
-"""What this version reads and writes."""
+"""What this version reads and writes. Files of format 1 are converted first; see `earlier`."""
 
-# What the columns of `calls` hold is said at the fields of types.Opened, types.Closed and types.Usage.
+KNOWN_FORMATS = range(1, DAY_FORMAT + 1)
+"""What it can convert, copy and look at."""
+
+# What the columns of `calls` hold is said at the fields of types.Opened, types.Closed and types.Usage. Those without
+# a type are numbers of `name`, or the text itself (`packed.Names`).
 _CALLS = """
 CREATE TABLE calls (
     place INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
+    doc INTEGER NOT NULL UNIQUE,
     state TEXT NOT NULL,
     opened_us INTEGER NOT NULL,
     project TEXT NOT NULL,
     purpose TEXT NOT NULL,
     kind TEXT NOT NULL,
-    route TEXT NOT NULL,
-    channel TEXT NOT NULL,
-    opened_release TEXT NOT NULL,
-    arm TEXT NOT NULL,
-    model_asked TEXT NOT NULL,
-    opened_model TEXT NOT NULL,
-    params_hash TEXT NOT NULL,
+    route NOT NULL,
+    channel NOT NULL,
+    opened_release NOT NULL,
+    arm NOT NULL,
+    model_asked NOT NULL,
+    opened_model NOT NULL,
+    params_hash NOT NULL,
     stream INTEGER NOT NULL,
-    key TEXT NOT NULL,
+    key NOT NULL,
     session TEXT NOT NULL,
     user TEXT NOT NULL,
     tags TEXT NOT NULL,
-    client TEXT NOT NULL,
+    client NOT NULL,
     trace_parent TEXT NOT NULL,
     parent_call TEXT NOT NULL,
     replay_of TEXT NOT NULL,
     payload_policy TEXT NOT NULL,
-    prompt_name TEXT NOT NULL,
+    prompt_name NOT NULL,
     prompt_version INTEGER NOT NULL,
-    prompt_hash TEXT NOT NULL,
-    prompt_label TEXT NOT NULL,
-    opened_epoch TEXT NOT NULL,
+    prompt_hash NOT NULL,
+    prompt_label NOT NULL,
+    opened_epoch NOT NULL,
     closed_us INTEGER,
     first_byte_us INTEGER,
     status INTEGER,
     error_code TEXT NOT NULL DEFAULT '',
     error_message TEXT,
-    closed_model TEXT,
-    model_served TEXT,
-    provider TEXT NOT NULL DEFAULT '',
+    closed_model,
+    model_served,
+    provider NOT NULL DEFAULT '',
     provider_response_id TEXT,
     provider_request_id TEXT,
-    fingerprint TEXT,
-    finish_reason TEXT,
+    fingerprint,
+    finish_reason,
     attempts BLOB,
     input_tokens INTEGER NOT NULL DEFAULT 0,
     output_tokens INTEGER NOT NULL DEFAULT 0,
@@ -66,23 +71,26 @@ CREATE TABLE calls (
     audio_output_tokens INTEGER NOT NULL DEFAULT 0,
     estimated INTEGER NOT NULL DEFAULT 0,
     cost_nusd INTEGER NOT NULL DEFAULT 0,
-    price_version TEXT,
+    price_version,
     degraded INTEGER,
     cache_hit INTEGER,
     findings BLOB,
-    closed_release TEXT,
-    closed_epoch TEXT,
-    model TEXT NOT NULL AS (coalesce(nullif(closed_model, ''), opened_model)) VIRTUAL,
-    release TEXT NOT NULL AS (coalesce(nullif(closed_release, ''), opened_release)) VIRTUAL,
-    epoch TEXT NOT NULL AS (coalesce(nullif(closed_epoch, ''), opened_epoch)) VIRTUAL
+    closed_release,
+    closed_epoch,
+    model NOT NULL AS (coalesce(nullif(closed_model, ''), opened_model)) VIRTUAL,
+    release NOT NULL AS (coalesce(nullif(closed_release, ''), opened_release)) VIRTUAL,
+    epoch NOT NULL AS (coalesce(nullif(closed_epoch, ''), opened_epoch)) VIRTUAL
 )
 """
 
 _OTHERS = """
-CREATE TABLE payload (place INTEGER PRIMARY KEY, codec INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE name (number INTEGER PRIMARY KEY AUTOINCREMENT, value TEXT NOT NULL UNIQUE);
+CREATE TABLE payload (doc INTEGER PRIMARY KEY, codec INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE block (last INTEGER PRIMARY KEY, codec INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE zone (zone INTEGER PRIMARY KEY, bottom INTEGER NOT NULL, top INTEGER NOT NULL);
 CREATE TABLE tag (name TEXT NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (name, place)) WITHOUT ROWID;
-CREATE TABLE pending (place INTEGER PRIMARY KEY, embeddings INTEGER NOT NULL);
-CREATE VIRTUAL TABLE words USING fts5(body, content='', contentless_delete=1, tokenize='ascii');
+CREATE TABLE pending (doc INTEGER PRIMARY KEY, embeddings INTEGER NOT NULL);
+CREATE VIRTUAL TABLE words USING fts5(body, content='', contentless_delete=1, detail=none, tokenize='ascii');
 CREATE TABLE feedback (
     id TEXT NOT NULL PRIMARY KEY,
     call_id BLOB NOT NULL,
@@ -114,10 +122,9 @@ CREATE TABLE rollup (
     PRIMARY KEY (cube, start_us, k1, k2, k3)
 ) WITHOUT ROWID;
 CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO meta VALUES ('displacement', 0), ('flushed', 0), ('complete', 1), ('clean', 1);
+INSERT INTO meta VALUES ('displacement', 0), ('flushed', 0), ('docs', 0);
 """
-# complete: all indexes of LOOKUPS are there, and all cubes are kept. clean: whatever was deleted, by whichever
-# version, was overwritten (secure_delete). Files of 0.1 have neither; `upkeep` brings them there.
+# displacement: how far above its own place a call may stand. docs: the highest number of a call, ever.
 
 INDEXED: dict[str, str] = {
     "session": "session <> ''",
@@ -154,6 +161,11 @@ def index_name(column: str) -> str:
     return f"calls_{column}"
 
 
+def backup_of(path: Path) -> Path:
+    """Return where a day file of format 1 stands after its conversion, until its day is dropped or changed."""
+    return Path(f"{path}.bak-1")
+
+
 def create_day_file(path: Path) -> None:
     """Make a day file with all its tables; it appears under its name only once it is whole.
 
@@ -181,11 +193,6 @@ def _create_tables(connection: apsw.Connection) -> None:
     connection.execute(_OTHERS)
     for column, condition in INDEXED.items():
         connection.execute(f"CREATE INDEX {index_name(column)} ON calls ({column}) WHERE {condition}")
-    create_lookups(connection)
-    connection.pragma("user_version", DAY_FORMAT)
-
-
-def create_lookups(connection: apsw.Connection) -> None:
-    """Make the indexes of `LOOKUPS` that are not there yet; reads all calls, a second a million."""
     for name, definition in LOOKUPS.items():
-        connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON calls {definition}")
+        connection.execute(f"CREATE INDEX {name} ON calls {definition}")
+    connection.pragma("user_version", DAY_FORMAT)

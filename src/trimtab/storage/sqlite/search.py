@@ -2,13 +2,16 @@
 
 # ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from trimtab.storage.days import MS_PER_DAY, id_blob, id_ms, place_floor, place_of
 from trimtab.storage.ports import CallQuery
-from trimtab.storage.words import match_expression
+from trimtab.storage.words import read_search
 from trimtab.types import StorageError
 
+from .packed.names import Names
+from .packed.zones import Range, Zone, ranges
 from .rows import COLUMNS
 from .schema import INDEXED, index_name
 
@@ -26,8 +29,16 @@ _FILTERS = (
 )
 
 
+_NAMED = ("provider", "route", "release", "key", "model")
+"""Filters on columns that hold names."""
+
+
+_HIGHEST = 1 << 62
+"""No place is as high."""
+
+
 class Statement(NamedTuple):
-    """SQL that lists a file's matching calls by place, highest first."""
+    """SQL that lists a file's matching calls: by place, highest first, or those of a search text by their numbers."""
 
     sql: str
     values: tuple[Any, ...]
@@ -39,12 +50,13 @@ class Search:
     def __init__(self, query: CallQuery) -> None:
         """Raises StorageError for a `before` that is no id, CallerError for too many words."""
         self._query = query
-        self.match = match_expression(query.text)
+        self.asked = read_search(query.text)
+        """The words to search for, None where there are none."""
         try:
             self.before = id_blob(query.before) if query.before else None
         except ValueError as error:
             raise StorageError(str(error)) from error
-        self.hopeless = query.limit <= 0 or (bool(query.text.strip()) and self.match is None)
+        self.hopeless = query.limit <= 0 or (bool(query.text.strip()) and self.asked is None)
         """Nothing can match: a limit of none, or a search text without a word in it."""
 
     def days(self) -> tuple[int, int]:
@@ -55,72 +67,97 @@ class Search:
             last = min(last, id_ms(self.before) // MS_PER_DAY)
         return query.since_us // 1000 // MS_PER_DAY, last
 
-    def statement(self, day: int, displacement: int) -> Statement:
-        """Return the SQL for a file of that day, whose calls stand at most `displacement` too high."""
+    def statement(self, day: int, displacement: int, names: Names) -> Statement:
+        """Return the SQL for a file of that day, whose calls stand at most `displacement` too high.
+
+        With a search text its columns are place, number and kind, and it needs two values more: the first number
+        to search, and the first beyond.
+        """
         where, values = self._bounds(day, displacement)
         equal = {name: getattr(self._query, name) for name in _FILTERS if getattr(self._query, name)}
         model = self._query.model
         if model.endswith("/"):
-            where.append("c.model >= ? AND c.model < ?")
-            values += [model, model[:-1] + "0"]  # '0' follows '/' in ASCII
+            numbers = names.beginning_with(model)
+            where.append(f"(c.model IN ({', '.join('?' * len(numbers))}) OR c.model >= ? AND c.model < ?)")
+            values += [*numbers, model, model[:-1] + "0"]  # '0' follows '/' in ASCII
         elif model:
             equal["model"] = model
         for column, value in equal.items():
             where.append(f"c.{column} = ?")
-            values.append(value)
-        source, by = self._source(equal, where, values)
-        columns = ", ".join(f"c.{column}" for column in COLUMNS)
+            values.append(names.known(value) if column in _NAMED else value)
+        source, columns, order = self._source(equal, where, values)
         conditions = " AND ".join(where) or "1"
         return Statement(
-            f"SELECT {columns} FROM {source} WHERE {conditions} ORDER BY {by} DESC", tuple(values)
+            f"SELECT {columns} FROM {source} WHERE {conditions} ORDER BY {order} DESC", tuple(values)
         )
 
-    def _source(self, equal: dict[str, Any], where: list[str], values: list[Any]) -> tuple[str, str]:
+    def ranges(self, day: int, displacement: int, zones: list[Zone]) -> Iterator[Range]:
+        """Return which calls of a file of that day are to be searched for words, by their numbers, newest first."""
+        low, high = self._places(day, displacement)
+        return ranges(zone for zone in zones if zone.top >= low and zone.bottom <= high)
+
+    def _source(self, equal: dict[str, Any], where: list[str], values: list[Any]) -> tuple[str, str, str]:
         """Choose what drives the search: words, a tag, an index, or the calls in their order."""
         tag = self._query.tag
-        if self.match is not None:
+        if self.asked is not None:
             where.append("words MATCH ?")
-            values.append(self.match)
+            values.append(self.asked.expression)
             if tag:
                 where.append("EXISTS (SELECT 1 FROM tag AS t WHERE t.name = ? AND t.place = c.place)")
                 values.append(tag)
-            return "words CROSS JOIN calls AS c ON c.place = words.rowid", "words.rowid"
+            where.append("words.rowid >= ? AND words.rowid < ?")
+            kind = "c.kind" if self.asked.phrases else "''"
+            return (
+                "words CROSS JOIN calls AS c ON c.doc = words.rowid",
+                f"c.place, c.doc, {kind}",
+                "words.rowid",
+            )
+        columns = ", ".join(f"c.{column}" for column in COLUMNS)
         if tag:
             where.append("t.name = ?")
             values.append(tag)
-            return "tag AS t CROSS JOIN calls AS c ON c.place = t.place", "t.place"
+            return "tag AS t CROSS JOIN calls AS c ON c.place = t.place", columns, "t.place"
         for column, condition in INDEXED.items():
             value = equal.get(column)
             if value is not None and condition != f"{column} <> '{value}'":
                 where.append(f"c.{condition}")  # proves to SQLite that the partial index has every match
-                return f"calls AS c INDEXED BY {index_name(column)}", "c.place"
-        return "calls AS c NOT INDEXED", "c.place"
+                return f"calls AS c INDEXED BY {index_name(column)}", columns, "c.place"
+        return "calls AS c NOT INDEXED", columns, "c.place"
+
+    def _places(self, day: int, displacement: int) -> tuple[int, int]:
+        """Return the lowest and the highest place of a file of that day that a match can stand at."""
+        query = self._query
+        low, high = 0, _HIGHEST
+        if self.before is not None and id_ms(self.before) // MS_PER_DAY == day:
+            high = place_of(self.before) + displacement
+        since_ms, until_ms = query.since_us // 1000, query.until_us // 1000
+        if since_ms // MS_PER_DAY == day:
+            low = place_floor(since_ms)
+        if query.until_us and until_ms // MS_PER_DAY == day and (until_ms + 1) % MS_PER_DAY:
+            high = min(high, place_floor(until_ms + 1) + displacement - 1)
+        return low, high
 
     def _bounds(self, day: int, displacement: int) -> tuple[list[str], list[Any]]:
         """Return the bounds in time, by place, which the search walks along, and exactly, by id."""
         where: list[str] = []
         values: list[Any] = []
-        place = "words.rowid" if self.match is not None else "t.place" if self._query.tag else "c.place"
+        place = "t.place" if self.asked is None and self._query.tag else "c.place"
+        low, high = self._places(day, displacement)
+        if low:
+            where.append(f"{place} >= ?")
+            values.append(low)
+        if high < _HIGHEST:
+            where.append(f"{place} <= ?")
+            values.append(high)
         if self.before is not None:
             where.append("c.id < ?")
             values.append(self.before)
-            if id_ms(self.before) // MS_PER_DAY == day:
-                where.append(f"{place} <= ?")
-                values.append(place_of(self.before) + displacement)
         since_ms, since_rest = divmod(self._query.since_us, 1000)
-        if since_ms // MS_PER_DAY == day:
-            where.append(f"{place} >= ?")
-            values.append(place_floor(since_ms))
         if self._query.since_us:
             where.append("(c.id >= ? OR (c.id >= ? AND c.opened_us >= ?))")
             values += [_floor(since_ms + bool(since_rest)), _floor(since_ms), self._query.since_us]
         until_ms, until_rest = divmod(self._query.until_us, 1000)
         if self._query.until_us:
-            if until_ms // MS_PER_DAY == day:
-                where.append(f"{place} < ?")
-                values.append(
-                    place_floor(until_ms + 1) + displacement if (until_ms + 1) % MS_PER_DAY else 1 << 62
-                )
             where.append("(c.id < ? OR (c.id < ? AND c.opened_us < ?))")
             values += [_floor(until_ms), _floor(until_ms + bool(until_rest)), self._query.until_us]
         return where, values

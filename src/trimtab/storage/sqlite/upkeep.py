@@ -1,37 +1,13 @@
-"""Bringing day files of an earlier version up to date, and clearing what deleted calls leave behind in one."""
+"""Clearing what deleted calls leave behind in a day file."""
 
 import apsw
 
-from trimtab.storage.ports import Cube
 from trimtab.types import StorageError
 
-from .connection import transaction
-from .rollups import CUBES, Tally
-from .schema import create_lookups
+from .packed.names import Names
 
 _MERGE_PAGES = 2000
 """Of the word index, merged in one transaction: bounds what the write-ahead log holds meanwhile."""
-
-_ADDED_CUBE: Cube = "minute_project"
-
-
-def is_complete(connection: apsw.Connection) -> bool:
-    """Tell whether the file has all indexes and cubes; one of 0.1 has not."""
-    return _meta(connection, "complete") == 1
-
-
-def complete(connection: apsw.Connection) -> bool:
-    """Add what a file of 0.1 lacks, in one transaction; return whether anything was. 8 s a million calls."""
-    if is_complete(connection):
-        return False
-    with transaction(connection):
-        create_lookups(connection)
-        tally = Tally()
-        connection.execute("DELETE FROM rollup WHERE cube = ?", (CUBES.index(_ADDED_CUBE),))
-        tally.recount(connection, _ADDED_CUBE)
-        tally.write(connection)
-        _set_meta(connection, "complete", 1)
-    return True
 
 
 def note_deletion(connection: apsw.Connection) -> None:
@@ -44,12 +20,12 @@ def needs_scrub(connection: apsw.Connection) -> bool:
     return _meta(connection, "erasing") == 1
 
 
-def clear_traces(connection: apsw.Connection) -> None:
+def clear_traces(connection: apsw.Connection, names: Names) -> None:
     """Leave nothing of what was deleted in any row or free page, and nothing at all in the write-ahead log.
 
     Deleted rows are overwritten as they go; but the word index only notes which calls are gone, until it is
-    merged anew, and the write-ahead log keeps old pages until it is cut. Costs a rewrite of the file's word
-    index, about a second per 100,000 calls; a file of 0.1 is rewritten whole, once.
+    merged anew, names stay until no call has them, and the write-ahead log keeps old pages until it is cut. Costs a
+    rewrite of the file's word index and a scan of its calls, about half a second per 100,000 calls.
     What SQLite moved about within pages is left to `gaps.wipe_gaps`, and then `scrubbed` is to be told.
 
     Raises:
@@ -62,23 +38,13 @@ def clear_traces(connection: apsw.Connection) -> None:
         if connection.total_changes() - before < 2:  # https://sqlite.org/fts5.html#the_merge_command
             break
         pages = _MERGE_PAGES
-    if _meta(connection, "clean") != 1:
-        _rewrite(connection)
+    names.drop_unused()
     _cut_log(connection)
 
 
 def scrubbed(connection: apsw.Connection) -> None:
     """Note that no trace is left."""
     _set_meta(connection, "erasing", 0)
-
-
-def _rewrite(connection: apsw.Connection) -> None:
-    connection.pragma("temp_store", 1)  # a file of its own, for a day does not fit in memory
-    try:
-        connection.execute("VACUUM")
-    finally:
-        connection.pragma("temp_store", 2)
-    _set_meta(connection, "clean", 1)
 
 
 def _cut_log(connection: apsw.Connection) -> None:

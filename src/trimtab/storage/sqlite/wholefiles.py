@@ -10,9 +10,11 @@ from trimtab.storage.days import parse_file_name
 from trimtab.types import FormatTooNew, StorageError
 
 from .app.migrations import MIGRATIONS
-from .connection import connect, create_file, storage_errors
-from .schema import DAY_FORMATS
-from .upkeep import is_complete
+from .connection import connect, create_file, format_at, storage_errors
+from .earlier import Told, earlier_files
+from .schema import DAY_FORMAT, KNOWN_FORMATS
+
+__all__ = ["FileStep", "Told", "check_formats", "copy_database", "is_day_file", "upgrade_steps"]
 
 APP_FORMATS = range(len(MIGRATIONS) + 1)
 
@@ -72,7 +74,7 @@ def check_formats(app: int, days: int) -> None:
     Raises:
         FormatTooNew: `app.db` or a day file is of one.
     """
-    for name, found, known in (("app.db", app, APP_FORMATS), ("a day file", days, DAY_FORMATS)):
+    for name, found, known in (("app.db", app, APP_FORMATS), ("a day file", days, KNOWN_FORMATS)):
         if found >= known.stop:
             raise FormatTooNew(
                 f"{name} has format {found}, and this Trimtab knows formats up to {known.stop - 1}: a newer "
@@ -89,37 +91,20 @@ def upgrade_steps(app: Path, folder: Path) -> list[FileStep]:
     """
     steps = []
     if app.exists():
-        version = _look(app, "user_version")
+        version = format_at(app, APP_FORMATS)
         if version < len(MIGRATIONS):
             names = ", ".join(step.name for step in MIGRATIONS[version:])
             steps.append(
                 FileStep(app, f"format {version} to {len(MIGRATIONS)}: {names}", backed_up=version > 0)
             )
-    with storage_errors(folder):
-        names_there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    missing = "add indexes of sessions and responses, and sums by minute"
-    steps += (
-        FileStep(folder / name, missing, backed_up=False)
-        for name in names_there
-        if is_day_file(name) and not _look(folder / name, "complete")
-    )
+    smaller = f"format 1 to {DAY_FORMAT}: payloads in blocks, a smaller index"
+    steps += (FileStep(path, smaller, backed_up=True) for path in earlier_files(folder))
     return steps
-
-
-def _look(path: Path, what: str) -> int:
-    # Whoever writes a file has its write-ahead log beside it; without one, looking must not make one.
-    at_rest = not Path(f"{path}-wal").exists()
-    connection = connect(path, formats=_formats_of(path), read_only=True, at_rest=at_rest)
-    try:
-        with storage_errors(path):
-            return is_complete(connection) if what == "complete" else int(connection.pragma("user_version"))
-    finally:
-        connection.close()
 
 
 def _formats_of(path: Path) -> range:
     if is_day_file(path.name):
-        return DAY_FORMATS
+        return KNOWN_FORMATS
     if path.suffix == ".db":
         return APP_FORMATS
     raise StorageError(f"{path} is no database of Trimtab's; expected app.db or a day file")

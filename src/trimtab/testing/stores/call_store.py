@@ -225,7 +225,7 @@ def _check_rollups(store: CallStore) -> None:
         assert rows == sorted(rows, key=lambda row: (row.start_us, row.key)), (
             f"{cube} must be in order of time"
         )
-        if cube in ("hour_model", "minute_project"):
+        if cube in ("hour_model", "minute_project", "sixhour_model"):
             assert sum(row.calls for row in rows) == len(live), "only and all live calls must count"
             cost = sum(call.closed.cost_nusd for call in live if call.closed)
             assert sum(row.cost_nusd for row in rows) == cost, "the rollup's cost must be the calls' cost"

@@ -109,6 +109,10 @@ def forget_calls(connection: apsw.Connection, calls: Iterable[tuple[str, bytes]]
     connection.executemany("DELETE FROM trace_call WHERE trace_id = ? AND call_id = ?", _traced(calls))
 
 
+_TAKEN_OVER = {"span": _COLUMNS, "trace": _SUMS, "erased_trace": "trace_id"}
+"""What a file's successor takes of it, by table: which calls were made in which trace, its own calls tell."""
+
+
 class SpanTable:
     """The spans of an open day file. Its methods raise `StorageError`; not for two threads at once."""
 
@@ -123,8 +127,7 @@ class SpanTable:
         """Tell whether the file has the tables; one of an earlier version has not, until it is written to."""
         if not self._there:
             with storage_errors(self._path):
-                found = self._connection().execute("SELECT 1 FROM sqlite_schema WHERE name = 'span'").get
-            self._there = found is not None
+                self._there = _has_tables(self._connection())
         return self._there
 
     # Writing
@@ -165,6 +168,18 @@ class SpanTable:
                 sums[at] = sums[at].plus(one) if at in sums else one
             connection.executemany(_ADD, sums.values())
         return len(new)
+
+    def take_over(self, earlier: apsw.Connection) -> None:
+        """Copy all spans as they stand in this file's predecessor, in one transaction."""
+        self.create()
+        connection = self._connection()
+        with storage_errors(self._path), transaction(connection):
+            for table, columns in _TAKEN_OVER.items() if _has_tables(earlier) else ():
+                marks = ", ".join("?" * (columns.count(",") + 1))
+                connection.executemany(
+                    f"INSERT INTO {table} ({columns}) VALUES ({marks})",
+                    earlier.execute(f"SELECT {columns} FROM {table}"),
+                )
 
     def note_erased(self, traces: Iterable[bytes]) -> None:
         """Note that calls of these traces are erased: no late span of theirs is to be taken."""
@@ -310,6 +325,10 @@ def key_of(span: SpanEnded) -> tuple[bytes, bytes]:
     if (len(trace), len(own)) != (16, 8) or len(parent) not in (0, 8):
         raise ValueError(f"span {span.id!r} must have ids of 32 and 16 hex digits")
     return trace, own
+
+
+def _has_tables(connection: apsw.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'span'").get is not None
 
 
 def _sums_of(trace: bytes, span: SpanEnded) -> Sums:
