@@ -331,10 +331,7 @@ class SqliteCallStore:
         tally = Tally()
         with self._using():
             for file in self._files(since_us // us_per_day, until_us // us_per_day):
-                if stored:
-                    file.read_rollup(tally, cube, since_us, until_us)
-                else:
-                    file.recount(tally, cube)
+                file.read_rollup(tally, cube, since_us, until_us) if stored else file.recount(tally, cube)
         return list(tally.rows(since_us, until_us))
 
     def spend(self, since_us: int = 0, until_us: int = 0) -> list[SpendRow]:
@@ -398,6 +395,6 @@ class SqliteCallStore:
                 raise StorageError(f"the call store in {self._folder} is closed; open it again")
             if write and self._read_only:
                 raise StorageError(
-                    f"the call store in {self._folder} was opened read-only; the recorder writes it"
+                    f"the store in {self._folder} was opened read-only; the recorder writes it"
                 )
             yield
