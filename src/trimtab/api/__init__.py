@@ -23,9 +23,10 @@ from .answers import (
     SettingRow,
 )
 from .app import ROUTES, make_api
+from .machine_port import Machine
 from .nouns import CallRow, call_query, call_row, is_trace_id, model_rows, trace_reply
 from .openapi import document
-from .port import Control, Machine, Objects, People, Records
+from .port import Control, Objects, People, Records
 from .table import Route
 
 __all__ = [

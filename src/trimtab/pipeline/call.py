@@ -10,8 +10,7 @@ from trimtab.types import Closed, Done, Frame, Opened, TrimtabError
 from trimtab.types.errors import ClientGone, ProviderError, StreamCut
 
 from .ask import Ask, Parsed, parse
-from .attempt import Try
-from .attempts import Attempts
+from .attempts import Attempts, Try
 from .cache import NOTHING_USED, Kept, KeptLane, Slot, reply_key, ttl_s
 from .record import Outcome, closed_record, opened_record
 from .stages import DONE, Lane, RawLane, TypedLane, error_event

@@ -89,7 +89,7 @@ def pauses(monkeypatch) -> list[float]:
             taken.append(seconds)
         await real(0)
 
-    monkeypatch.setattr("trimtab.pipeline.attempts.asyncio.sleep", sleep)
+    monkeypatch.setattr("trimtab.pipeline.attempts.walk.asyncio.sleep", sleep)
     return taken
 
 

@@ -1,11 +1,8 @@
 """One file for each noun of the API; `ROUTES` is all of them."""
 
 from . import (
-    alerts,
-    budgets,
     calls,
     keys,
-    limits,
     logins,
     machine,
     models,
@@ -20,6 +17,7 @@ from . import (
 )
 from .calls import CallRow, call_query, call_row
 from .models import model_rows
+from .rules import alerts, budgets, limits
 from .traces import is_trace_id, trace_reply
 
 __all__ = ["ROUTES", "CallRow", "call_query", "call_row", "is_trace_id", "model_rows", "trace_reply"]

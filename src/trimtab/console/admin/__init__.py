@@ -12,12 +12,9 @@ from trimtab.console.routes import Route
 
 from . import (
     account,
-    alerts,
     audit,
-    budgets,
     health,
     keys,
-    limits,
     models,
     privacy,
     projects,
@@ -25,6 +22,7 @@ from . import (
     settings,
     users,
 )
+from .rules import alerts, budgets, limits
 
 ROUTES: tuple[Route, ...] = (
     *models.ROUTES,

@@ -23,7 +23,7 @@ from trimtab.types import (
 )
 
 from .erase import erase_project
-from .limits import Rules
+from .limits.rules import Rules
 from .providers import Providers
 from .room import Deed, Room
 from .settings import Settings

@@ -30,8 +30,8 @@ from trimtab.types import (
     new_id,
 )
 
-from .accounts import Accounts
 from .compose import Stored, compose, gather
+from .limits import Accounts
 from .stores import Stores
 
 OBEY_S: Final = 5.0

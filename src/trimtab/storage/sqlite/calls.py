@@ -389,6 +389,6 @@ class SqliteCallStore:
                 raise StorageError(f"the call store in {self._folder} is closed; open it again")
             if write and self._read_only:
                 raise StorageError(
-                    f"the call store in {self._folder} was opened read-only; the recorder writes it"
+                    f"the store in {self._folder} was opened read-only; the recorder writes it"
                 )
             yield

@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from trimtab.pipeline.health import Target
+from trimtab.pipeline.watch import Watch
+
 from .attempt import Try
-from .health import Target
-from .watch import Watch
 
 if TYPE_CHECKING:
-    from .attempts import Attempts
+    from .walk import Attempts
 
 _NEVER_S = 86_400.0
 """The total deadline of one attempt of several: the call's own watch sees to it."""

@@ -5,12 +5,11 @@ from typing import Final
 
 from trimtab.ledger import left_by_the_dead
 from trimtab.limits import MappedLimiter, RuleBook, Use
+from trimtab.serve.control.stores import Stores
 from trimtab.serve.data.spending import rule_book, spent_so_far
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
 from trimtab.types import Clock, Snapshot, StorageError
-
-from .stores import Stores
 
 _LOOK_S: Final = 0.2
 """How often to look whether a budget wants to know what is spent: calls under it wait until it does."""

@@ -4,20 +4,20 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
+from trimtab.pipeline.ask import Parsed
+from trimtab.pipeline.health import ModelPlan, Target, soonest
+from trimtab.pipeline.record import Outcome
+from trimtab.pipeline.state import Plan
+from trimtab.pipeline.watch import Sweeper, Watch
 from trimtab.types import CallKind, ProviderError, TrimtabError
 from trimtab.types.errors import FirstByteTimeout, NoHealthyTarget, ProviderAuthFailed
 
-from .ask import Parsed
 from .attempt import Try
-from .health import ModelPlan, Target, soonest
 from .hedge import race
-from .record import Outcome
-from .state import Plan
 from .tries import Tries
-from .watch import Sweeper, Watch
 
 if TYPE_CHECKING:
-    from .core import Core
+    from trimtab.pipeline.core import Core
 
 
 class Attempts:

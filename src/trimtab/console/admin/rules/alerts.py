@@ -6,11 +6,10 @@ from typing import cast, get_args
 from starlette.responses import Response
 
 from trimtab.api import AlertRow
+from trimtab.console.admin.form import Form, form_page, once, page_fields
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
 from trimtab.types import AlertKind, AlertRule, NotFound, WebhookFormat
-
-from .form import Form, form_page, once, page_fields
 
 KINDS: tuple[str, ...] = get_args(AlertKind)
 FORMATS: tuple[str, ...] = get_args(WebhookFormat)

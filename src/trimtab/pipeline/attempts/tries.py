@@ -2,9 +2,8 @@
 
 import random
 
+from trimtab.pipeline.health import Budget, ModelPlan, Target, choose
 from trimtab.types import ProviderError, RetryPolicy
-
-from .health import Budget, ModelPlan, Target, choose
 
 
 class Tries:

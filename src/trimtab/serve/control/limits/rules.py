@@ -8,10 +8,9 @@ import msgspec
 
 from trimtab.api import BudgetRow, BudgetUse, LimitRow, LimitUse, Published
 from trimtab.limits import Use, period_of
+from trimtab.serve.control.room import Deed, Room
 from trimtab.storage import AppStore
 from trimtab.types import NUSD_PER_USD, Actor, BudgetSpec, CallerError, LimitSpec, NotFound
-
-from .room import Deed, Room
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHOWN: Final = 100

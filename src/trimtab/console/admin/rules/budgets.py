@@ -7,6 +7,7 @@ from typing import get_args
 from starlette.responses import Response
 
 from trimtab.api import BudgetRow
+from trimtab.console.admin.form import Form, form_page, once, outcome, page_fields
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
 from trimtab.types import (
@@ -19,7 +20,6 @@ from trimtab.types import (
     usd_to_nusd,
 )
 
-from .form import Form, form_page, once, outcome, page_fields
 from .limits import matched, seconds, shown
 
 PER: tuple[str, ...] = get_args(BudgetPer)

@@ -6,11 +6,10 @@ import msgspec
 from starlette.responses import Response
 
 from trimtab.api import LimitRow
+from trimtab.console.admin.form import Form, form_page, once, outcome, page_fields
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
 from trimtab.types import CallerError, LimitPer, LimitSpec, NotFound
-
-from .form import Form, form_page, once, outcome, page_fields
 
 PER: tuple[str, ...] = get_args(LimitPer)
 _MOST_S = 3600

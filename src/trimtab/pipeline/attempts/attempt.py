@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trimtab.pipeline.health import Target
+from trimtab.pipeline.record import GIVEN_UP
+from trimtab.pipeline.stages import Tally
+from trimtab.pipeline.watch import Watch
 from trimtab.types import (
     Attempt,
     Completion,
@@ -28,13 +32,8 @@ from trimtab.types.errors import (
     StreamError,
 )
 
-from .health import Target
-from .record import GIVEN_UP
-from .stages import Tally
-from .watch import Watch
-
 if TYPE_CHECKING:
-    from .attempts import Attempts
+    from .walk import Attempts
 
 
 class Try:

@@ -1,0 +1,1 @@
+"""Pages of rules that people set: limits, budgets, alerts."""
