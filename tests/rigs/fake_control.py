@@ -301,13 +301,13 @@ class FakeObjects:
         return list(self._keys.values())
 
     async def add_key(
-        self, actor: Actor, name: str, project: str, payload: Any
+        self, actor: Actor, name: str, project: str, payload: Any, cache_ttl_s: float | None = None
     ) -> tuple[str, KeySpec, Published]:
         if project not in self._projects:
             raise NotFound(f"there is no project {project!r}")
         key = KeySpec(
             id=f"key_{len(self._keys) + 1}", sha256="0" * 64, name=name, project=project, payload=payload,
-            created_us=self._control.now_us,
+            created_us=self._control.now_us, cache_ttl_s=cache_ttl_s,
         )  # fmt: skip
         self._keys[key.id] = key
         self._control.note(actor, "key.create", name, project=project)

@@ -22,6 +22,7 @@ def make_key(
     *,
     project: str = "default",
     payload: PayloadPolicy | None = None,
+    cache_ttl_s: float | None = None,
     clock: Clock | None = None,
 ) -> tuple[str, KeySpec]:
     """Return a new key in plain text, to be shown once, and what is kept of it."""
@@ -32,6 +33,7 @@ def make_key(
         name=name,
         project=project,
         payload=payload,
+        cache_ttl_s=cache_ttl_s,
         created_us=(clock or SystemClock()).now_us(),
     )
     return plain, spec

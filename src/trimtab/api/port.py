@@ -187,7 +187,12 @@ class Objects(Protocol):
         ...
 
     async def add_key(
-        self, actor: Actor, name: str, project: str, payload: PayloadPolicy | None
+        self,
+        actor: Actor,
+        name: str,
+        project: str,
+        payload: PayloadPolicy | None,
+        cache_ttl_s: float | None = None,
     ) -> tuple[str, KeySpec, Published]:
         """Make a key; its text is in this answer and nowhere else, ever.
 

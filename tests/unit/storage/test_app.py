@@ -112,7 +112,7 @@ def test_a_failing_migration_undoes_itself_and_names_the_backup(tmp_path: Path) 
     steps = (*MIGRATIONS, Migration("add colour", add_colour), Migration("break", break_half_way))
     connection = open_raw(path)
     with pytest.raises(
-        StorageError, match=r"migration 6 \(break\) failed: .*nowhere.* version 5; .*app.db.bak-4-2026"
+        StorageError, match=r"migration 7 \(break\) failed: .*nowhere.* version 6; .*app.db.bak-5-2026"
     ):
         migrate(connection, path, steps, StoppedClock())
     assert connection.pragma("user_version") == NEWEST + 1
@@ -146,6 +146,7 @@ def test_a_released_migration_has_not_changed() -> None:
         "add people, views and providers",
         "add limits and budgets",
         "add alerts",
+        "add keys' cache",
     ]
 
 
@@ -227,7 +228,7 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     connection.close()
     content = path.read_bytes()
     with pytest.raises(
-        FormatTooNew, match=r"app.db has format 7, .* up to 4: a newer Trimtab .*Install that version"
+        FormatTooNew, match=r"app.db has format 7, .* up to 5: a newer Trimtab .*Install that version"
     ):
         open_app_store(path)
     assert path.read_bytes() == content

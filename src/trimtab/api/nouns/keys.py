@@ -21,6 +21,12 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     payload: Annotated[
         PayloadPolicy | None, Meta(description="What is kept of its calls' words; null: as its project says.")
     ] = None
+    cache_ttl_s: Annotated[
+        Annotated[float, Meta(ge=0, le=31_536_000)] | None,
+        Meta(
+            description="How long a reply is given again to it for one request; 0: never; null: as its route says."
+        ),
+    ] = None
 
 
 class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +37,7 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
     project: str
     payload: PayloadPolicy | None
     created_us: int
+    cache_ttl_s: float | None = None
 
 
 class KeyList(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +71,7 @@ async def create_key(request: Request) -> Response:
     """Make a key."""
     new = await read_json(request, NewKey)
     plain, spec, published = await control_of(request).objects.add_key(
-        actor_of(request), new.name, new.project, new.payload
+        actor_of(request), new.name, new.project, new.payload, new.cache_ttl_s
     )
     row = msgspec.structs.asdict(key_row(spec))
     return reply(MadeKey(key=plain, published=published, **row), 201)
@@ -80,7 +87,12 @@ async def revoke_key(request: Request) -> Response:
 def key_row(key: KeySpec) -> KeyRow:
     """Return what may be shown of a key."""
     return KeyRow(
-        id=key.id, name=key.name, project=key.project, payload=key.payload, created_us=key.created_us
+        id=key.id,
+        name=key.name,
+        project=key.project,
+        payload=key.payload,
+        created_us=key.created_us,
+        cache_ttl_s=key.cache_ttl_s,
     )
 
 

@@ -19,6 +19,7 @@ def create(
     *,
     project: str = "default",
     payload: Literal["full", "masked", "hash", "none"] | None = None,
+    cache_ttl_s: float | None = None,
     place: Place | None = None,
     json: AsJson = False,
 ) -> int:
@@ -28,10 +29,14 @@ def create(
         name: What it is for, so that you know it again.
         project: Project that its calls belong to.
         payload: What is kept of its requests and answers (`masked` needs guards, which are not there yet).
+        cache_ttl_s: Seconds that a reply is given again to it for the same request; 0: never. Left out: as the
+            route says.
         place: Which installation.
         json: Print JSON with stable fields.
     """
-    fields = {"name": name, "project": project} | ({"payload": payload} if payload else {})
+    fields: dict[str, Any] = {"name": name, "project": project} | ({"payload": payload} if payload else {})
+    if cache_ttl_s is not None:
+        fields["cache_ttl_s"] = cache_ttl_s
     made: dict[str, Any] = admin(running(place or Place()), "POST", "keys", body=fields)
     if json:
         write_json(made)

@@ -34,10 +34,15 @@ async def make(visit: Visit) -> Response:
     name = form.text("name", needed=True, longest=64)
     project = form.text("project", needed=True, longest=64)
     payload = form.choice("payload", ("", *POLICIES))
+    cache_ttl_s = form.number("cache_ttl_s", most=31_536_000, empty=-1, least=-1)
     if form.ok:
         with form.blaming():
             text, key, published = await visit.control.objects.add_key(
-                visit.actor, name, project, cast("PayloadPolicy", payload) if payload else None
+                visit.actor,
+                name,
+                project,
+                cast("PayloadPolicy", payload) if payload else None,
+                None if cache_ttl_s < 0 else float(cache_ttl_s),
             )
             health = await visit.control.machine.health()
             return await visit.page(

@@ -30,6 +30,7 @@ from .settings import Settings
 
 _PROJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_NAME: Final = 128
+_LONGEST_CACHE_S: Final = 31_536_000.0
 _LONGEST_QUERY: Final = 4096
 _MOST: Final = 10_000
 """Keys, projects and views each; all keys stand in every worker's memory."""
@@ -45,13 +46,25 @@ class Keys:
         return await self._room.stores.app(lambda app: app.keys())
 
     async def add_key(
-        self, actor: Actor, name: str, project: str, payload: PayloadPolicy | None
+        self,
+        actor: Actor,
+        name: str,
+        project: str,
+        payload: PayloadPolicy | None,
+        cache_ttl_s: float | None = None,
     ) -> tuple[str, KeySpec, Published]:
         """See `api.Objects.add_key`."""
         check_text("name", name, _LONGEST_NAME)
         if payload is not None:
             check_policy(payload)
-        plain, spec = make_key(name, project=project, payload=payload, clock=self._room.clock)
+        if cache_ttl_s is not None and not 0 <= cache_ttl_s <= _LONGEST_CACHE_S:
+            raise CallerError(
+                f"cache_ttl_s is {cache_ttl_s:g}; expected seconds from 0 (never) to {_LONGEST_CACHE_S:g}",
+                param="cache_ttl_s",
+            )
+        plain, spec = make_key(
+            name, project=project, payload=payload, cache_ttl_s=cache_ttl_s, clock=self._room.clock
+        )
         async with self._room.changing:
             held, projects = await self._room.stores.app(lambda app: (app.keys(), app.projects()))
             known = sorted(found.name for found in projects)
@@ -64,7 +77,8 @@ class Keys:
             deed = Deed(
                 action="key.create",
                 object=spec.id,
-                detail={"name": name, "project": project, "payload": payload},
+                detail={"name": name, "project": project, "payload": payload}
+                | ({} if cache_ttl_s is None else {"cache_ttl_s": cache_ttl_s}),
             )
             generation = await self._room.change(actor, deed, lambda app: app.add_key(spec))
         return plain, spec, await self._room.wait_for(generation)

@@ -170,7 +170,7 @@ def check_back_up(make: Callable[[str], AppStore], folder: str) -> None:
 
 def _check_keys(store: AppStore) -> None:
     first = KeySpec(id="key_1", sha256="a" * 64, name="ci", payload="hash", created_us=5)
-    second = KeySpec(id="key_2", sha256="b" * 64, project="acme", created_us=6)
+    second = KeySpec(id="key_2", sha256="b" * 64, project="acme", created_us=6, cache_ttl_s=2.5)
     store.add_key(first)
     store.add_key(second)
     assert sorted(store.keys(), key=lambda key: key.id) == [first, second], "keys must come back as they were"

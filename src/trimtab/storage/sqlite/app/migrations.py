@@ -176,10 +176,16 @@ def add_rules(connection: apsw.Connection) -> None:
     )
 
 
+def add_cache(connection: apsw.Connection) -> None:
+    """Version 5: how long replies may be given again to a key's holder."""
+    connection.execute("ALTER TABLE key ADD COLUMN cache_ttl_s REAL")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("create tables", create_tables),
     Migration("add people, views and providers", add_people),
     Migration("add limits and budgets", add_rules),
     Migration("add alerts", add_alerts),
+    Migration("add keys' cache", add_cache),
 )
 """All steps so far. A released one is never changed: what it made stands in users' files."""

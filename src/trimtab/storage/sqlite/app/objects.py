@@ -72,11 +72,19 @@ def remove_project(connection: apsw.Connection, name: str) -> bool:
 def keys(connection: apsw.Connection) -> list[KeySpec]:
     """Return all keys that are not revoked, oldest first."""
     rows = connection.execute(
-        "SELECT id, sha256, name, project, payload, created_us FROM key WHERE NOT revoked "
+        "SELECT id, sha256, name, project, payload, created_us, cache_ttl_s FROM key WHERE NOT revoked "
         "ORDER BY created_us, id"
     )
     return [
-        KeySpec(id=row[0], sha256=row[1], name=row[2], project=row[3], payload=row[4], created_us=row[5])
+        KeySpec(
+            id=row[0],
+            sha256=row[1],
+            name=row[2],
+            project=row[3],
+            payload=row[4],
+            created_us=row[5],
+            cache_ttl_s=row[6],
+        )
         for row in rows
     ]
 
@@ -85,8 +93,9 @@ def add_key(connection: apsw.Connection, key: KeySpec) -> None:
     """Store a key; the id and hash of a revoked one stay taken."""
     try:
         connection.execute(
-            "INSERT INTO key (id, sha256, name, project, payload, created_us) VALUES (?, ?, ?, ?, ?, ?)",
-            (key.id, key.sha256, key.name, key.project, key.payload, key.created_us),
+            "INSERT INTO key (id, sha256, name, project, payload, created_us, cache_ttl_s) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (key.id, key.sha256, key.name, key.project, key.payload, key.created_us, key.cache_ttl_s),
         )
     except apsw.ConstraintError as error:
         raise StorageError(
