@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from cyclopts import App
 
-from trimtab.config import Config, find_file, load_config, references
+from trimtab.config import Config, find_file, load_config, references, shown_reference
 from trimtab.types import ConfigError, ProviderSpec
 
 from .options import AsJson, Place
@@ -135,11 +135,13 @@ def _visible_provider(spec: ProviderSpec, env: Mapping[str, str]) -> dict[str, A
 def _visible_key(text: str, env: Mapping[str, str]) -> str:
     if not text:
         return ""
-    names = references(text)
-    if "".join(f"${{{name}}}" for name in names) != text:
+    shown = shown_reference(text)
+    if not shown:
         return HIDDEN
-    state = "set" if all(env.get(name) for name in names) else "NOT SET"
-    return f"{text} ({state})"
+    names = references(text)
+    if not names:
+        return shown
+    return f"{shown} ({'set' if all(env.get(name) for name in names) else 'NOT SET'})"
 
 
 def _without_password(url: str) -> str:

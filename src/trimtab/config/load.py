@@ -21,9 +21,10 @@ from trimtab.types import (
 )
 
 from .check import nearest, problem_text, read_document
-from .expand import references
+from .expand import Reference, all_references, references
 from .outbound import header_problems, proxy_problems
 from .schema import Console, Data, DeadlineSection, Document, Gateway, Own, ProviderSection
+from .sources import Sources
 
 FILE_NAME = "trimtab.toml"
 
@@ -60,15 +61,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def unset_variables(self, env: Mapping[str, str]) -> dict[str, list[str]]:
         """Return, by provider, the variables that its key, headers and proxy need and the environment lacks."""
-        texts = {OWN: [self.own.api_key]}
-        for spec in self.providers:
-            texts[spec.name] = [spec.api_key, *spec.headers.values(), spec.proxy]
         needed = {
             name: dict.fromkeys(v for text in found for v in references(text))
-            for name, found in texts.items()
+            for name, found in self._secret_texts().items()
         }
         lacking = {name: [v for v in names if not env.get(v)] for name, names in needed.items()}
         return {name: names for name, names in lacking.items() if names}
+
+    def secret_sources(self) -> dict[str, list[Reference]]:
+        """Return, by provider, the files and commands that its key, headers and proxy come from."""
+        found = {
+            name: [r for text in texts for r in all_references(text) if r.kind != "env"]
+            for name, texts in self._secret_texts().items()
+        }
+        return {name: sources for name, sources in found.items() if sources}
+
+    def _secret_texts(self) -> dict[str, list[str]]:
+        texts = {OWN: [self.own.api_key]}
+        for spec in self.providers:
+            texts[spec.name] = [spec.api_key, *spec.headers.values(), spec.proxy]
+        return texts
 
 
 def find_file(explicit: Path | None = None, start: Path | None = None) -> Path | None:
@@ -103,7 +115,7 @@ def load_config(path: Path | None = None, *, env: Mapping[str, str], data_dir: P
     """
     raw = {} if path is None else _parse(path)
     source = str(path or "(no file)")
-    document = read_document(raw, env, source)
+    document = read_document(raw, env, source, Sources())
     folder = Path.cwd() if path is None else path.absolute().parent
     resolver = _Resolver(document, folder, env)
     declared = frozenset(

@@ -8,7 +8,7 @@ import msgspec
 
 from trimtab.access import is_sealed, permits
 from trimtab.api import ProviderRow, ProviderTest, Published
-from trimtab.config import OWN, header_problems
+from trimtab.config import OWN, header_problems, shown_reference
 from trimtab.providers import ProviderContext, make_provider
 from trimtab.providers.transport import parse_origin, screened
 from trimtab.types import (
@@ -30,8 +30,6 @@ from .room import Deed, Room
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED: Final = frozenset({OWN, "route", "prompt"})
-_REFERENCE: Final = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
-"""What a key is that is nothing but references: it may be shown, for it tells where the key is, not what."""
 
 _HINT: Final = 4
 _HINTED: Final = 20
@@ -80,8 +78,8 @@ class Providers:
         )
 
     def _hint(self, spec: ProviderSpec) -> str:
-        if _REFERENCE.fullmatch(spec.api_key):
-            return spec.api_key
+        if shown := shown_reference(spec.api_key):
+            return shown
         if is_sealed(spec.api_key):
             plain = self._room.seal.open(spec) if self._room.opens(spec) else ""
         else:

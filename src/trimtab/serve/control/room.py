@@ -99,6 +99,7 @@ class Room:
         self._first = self._first or config
         # With these settings the own model's process was started; options of the command line are in them.
         base = await asyncio.to_thread(declared, msgspec.structs.replace(config, own=options.own))
+        base = msgspec.structs.replace(base, read_us=self.clock.now_us())
         await check_snapshot(base, self.layout.run)
         self.base, self.fixed = base, config.declared
         return tuple(
