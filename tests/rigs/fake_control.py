@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from trimtab.api import DemoFilled, Published, Restarted
+from trimtab.api import ConfigChange, ConfigReading, DemoFilled, Published, Restarted
 from trimtab.api.port import Erased, ProviderRow, ProviderTest, SettingRow
 from trimtab.stats import LogHistogram
 from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
@@ -412,6 +412,9 @@ class FakeMachine:
     async def snapshot(self) -> Snapshot:
         return Snapshot(generation=self.generation, providers=self.providers)
 
+    async def readings(self, limit: int) -> list[ConfigReading]:
+        return list(READINGS[:limit])
+
     async def reload(self, actor: Actor) -> Published:
         self._control.note(actor, "config.reload", "trimtab.toml")
         return self._control.published()
@@ -420,6 +423,17 @@ class FakeMachine:
         self._control.note(actor, "data.backup", target)
         return {"path": target, "files": 7, "bytes": 312_000_000, "began_us": self._control.now_us}
 
+
+READINGS = (
+    ConfigReading(
+        at_us=1_790_000_000_000_000, actor="ada", cause="reload", taken=True, sha256="ab" * 32,
+        changes=(ConfigChange(name="routes.support.production", before='"<b>"', after=""),), left_out=3,
+        notes=("gateway.port has changed; that takes effect at the next start of `trimtab up`",),
+    ),
+    ConfigReading(
+        at_us=1_780_000_000_000_000, actor="system", cause="start", taken=False, error="gateway.prot: unknown key",
+    ),
+)  # fmt: skip
 
 SETTINGS = (
     SettingRow(

@@ -7,7 +7,17 @@ Never opens a store, starts a process or reads a file: it asks the `Control` por
 Entry: `make_api(control, token, bound_to_loopback=...)`.
 """
 
-from .answers import DemoFilled, Erased, ProviderRow, ProviderTest, Published, Restarted, SettingRow
+from .answers import (
+    ConfigChange,
+    ConfigReading,
+    DemoFilled,
+    Erased,
+    ProviderRow,
+    ProviderTest,
+    Published,
+    Restarted,
+    SettingRow,
+)
 from .app import ROUTES, make_api
 from .nouns import CallRow, call_query, call_row, model_rows
 from .openapi import document
@@ -17,6 +27,8 @@ from .table import Route
 __all__ = [
     "ROUTES",
     "CallRow",
+    "ConfigChange",
+    "ConfigReading",
     "Control",
     "DemoFilled",
     "Erased",

@@ -20,7 +20,16 @@ from trimtab.types import (
     User,
 )
 
-from .answers import DemoFilled, Erased, ProviderRow, ProviderTest, Published, Restarted, SettingRow
+from .answers import (
+    ConfigReading,
+    DemoFilled,
+    Erased,
+    ProviderRow,
+    ProviderTest,
+    Published,
+    Restarted,
+    SettingRow,
+)
 
 
 class Records(Protocol):
@@ -280,6 +289,10 @@ class Machine(Protocol):
 
     async def snapshot(self) -> Snapshot:
         """Return the snapshot published last."""
+        ...
+
+    async def readings(self, limit: int) -> list[ConfigReading]:
+        """Return readings of the configuration, newest first: what changed, and those that were refused."""
         ...
 
     async def reload(self, actor: Actor) -> Published:

@@ -15,9 +15,11 @@ from .outbound import header_problems
 from .reference import Setting, Table, reference_page, tables
 from .schema import Console, Data, Document, Gateway, Own
 from .sources import Sources
+from .visible import HIDDEN, differences, flat, visible
 
 __all__ = [
     "FILE_NAME",
+    "HIDDEN",
     "OWN",
     "Config",
     "Console",
@@ -31,9 +33,11 @@ __all__ = [
     "Sources",
     "Table",
     "all_references",
+    "differences",
     "expand",
     "expectation",
     "find_file",
+    "flat",
     "header_problems",
     "load_config",
     "nearest",
@@ -41,4 +45,5 @@ __all__ = [
     "references",
     "shown_reference",
     "tables",
+    "visible",
 ]

@@ -56,6 +56,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[RouteSpec, ...] = ()
     releases: dict[str, Release] = {}
     catalog_file: Path | None = None
+    watch: bool = False
+    """Whether the configuration is read again when its file changes."""
     declared: frozenset[str] = frozenset()
     """Settings that the file sets, as `section.name`: nothing else may change these."""
 
@@ -182,6 +184,7 @@ class _Resolver:
             ),
             releases={release.id(): release for release in releases.values()},
             catalog_file=self.path(document.catalog.file) if document.catalog.file else None,
+            watch=document.reload.watch,
             declared=declared,
         )
 

@@ -100,10 +100,11 @@ secret written in one of these ways is stored nowhere; files and commands are as
 unknown key, a wrong type or a name that leads nowhere is an error that names the key, and a running gateway keeps its
 last good configuration. `trimtab config check` says whether a file is sound.
 
-Changes take effect when `trimtab up` gets a SIGHUP, without a restart, except `host`, `port`,
-`workers`, `backpressure`, `idle_timeout_s`, `drain_s`, `[data] dir` and `durability`, and `[own]`:
-those need one. `backpressure`, `idle_timeout_s`, `drain_s` and `durability` are content with
-`trimtab restart`, which fails no call.
+Changes take effect with `trimtab config reload`, or when `trimtab up` gets a SIGHUP: the file is read, checked and
+swapped in one step, and a bad one changes nothing and says why. `trimtab config history` and the console show what
+changed. `host`, `port`, `workers`, `backpressure`, `idle_timeout_s`, `drain_s`, `[console]`, `[data] dir` and
+`durability`, and `[own]` take a restart, and a reload names each of them that differs. `backpressure`,
+`idle_timeout_s`, `drain_s` and `durability` are content with `trimtab restart`, which fails no call.
 
 ```toml
 [providers.openai]

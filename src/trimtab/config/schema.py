@@ -233,6 +233,19 @@ class Outbound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = False
 
 
+class Reload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When this file is read again; a SIGHUP and `trimtab config reload` always do that."""
+
+    watch: Annotated[
+        bool,
+        Meta(
+            description="Also when the file itself, its catalog file or a file that a secret comes from has changed, "
+            "some two seconds later. Replace files in one step (write another, then rename it): half a file may be "
+            "a good one."
+        ),
+    ] = False
+
+
 class CatalogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Facts and prices of models."""
 
@@ -257,6 +270,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     routes: dict[str, RouteSection] = {}
     outbound: Outbound = Outbound()
     catalog: CatalogSection = CatalogSection()
+    reload: Reload = Reload()
 
 
 SECRET_KEYS = frozenset({"api_key", "headers", "proxy"})

@@ -6,7 +6,17 @@ Never picks a storage backend: stores come from `serve`.
 Entry: `open_calls`, `running`, `admin`.
 """
 
-from .link import admin, quoted, running
+from .link import admin, quoted, running, running_on
 from .store import AdminCalls, Calls, call_json, open_calls, read_call
 
-__all__ = ["AdminCalls", "Calls", "admin", "call_json", "open_calls", "quoted", "read_call", "running"]
+__all__ = [
+    "AdminCalls",
+    "Calls",
+    "admin",
+    "call_json",
+    "open_calls",
+    "quoted",
+    "read_call",
+    "running",
+    "running_on",
+]

@@ -9,7 +9,7 @@ Entry: `ROUTES`.
 
 from trimtab.console.routes import Route
 
-from . import audit, health, keys, models, privacy, projects, providers, settings, users
+from . import audit, health, keys, models, privacy, projects, providers, readings, settings, users
 
 ROUTES: tuple[Route, ...] = (
     *models.ROUTES,
@@ -18,6 +18,7 @@ ROUTES: tuple[Route, ...] = (
     *projects.ROUTES,
     *users.ROUTES,
     *settings.ROUTES,
+    *readings.ROUTES,
     *audit.ROUTES,
     *health.ROUTES,
     *privacy.ROUTES,

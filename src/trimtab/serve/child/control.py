@@ -47,6 +47,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             reloads = asyncio.Event()
             loop.add_signal_handler(signal.SIGHUP, reloads.set)
             reloading = tasks.create_task(control.machine.reload_on(reloads))
+            watching = tasks.create_task(control.machine.watch(reloads))
             write_admin(layout.run, url_of(options.console.host, options.console.port))
             line.ready()
             try:
@@ -58,4 +59,5 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             except TimeoutError:
                 log.warning("admin requests still open after %g s are cut", _END_S)
             reloading.cancel()
+            watching.cancel()
     return EXIT_OK
