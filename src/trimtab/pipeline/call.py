@@ -29,6 +29,7 @@ class LiveCall:
 
     __slots__ = (
         "_attempts",
+        "_began",
         "_closed",
         "_core",
         "_follower",
@@ -58,6 +59,8 @@ class LiveCall:
         self.plan: Plan
         self.opened: Opened | None = None
         self._attempts: Attempts | None = None
+        self._began = 0.0
+        """When it was opened, on the monotonic clock."""
         self._closed = False
         self._follower: asyncio.Task[None] | None = None
         self._keep = core.keep(ask.caller.payload)
@@ -174,6 +177,7 @@ class LiveCall:
 
     def _opening(self) -> Opened:
         now_us = self._core.clock.now_us()
+        self._began = self._core.clock.monotonic()
         return opened_record(self.call_id, now_us, self.ask, self.parsed, self.plan, self._keep)
 
     def _settle(self) -> None:
@@ -195,8 +199,10 @@ class LiveCall:
             outcome.response = tally.completion()
 
     def _closing(self) -> Closed:
-        opened, now_us = self.opened, self._core.clock.now_us()
+        opened = self.opened
         assert opened is not None, "an unopened call is never closed"
+        # Not the wall clock's time: it may have been set meanwhile, and a call would end before it began.
+        now_us = opened.opened_us + int((self._core.clock.monotonic() - self._began) * 1e6)
         if self.parsed.stream:
             self._settle()
         return closed_record(opened, self.outcome, now_us, self.state.catalog, self.ask, self._keep)
