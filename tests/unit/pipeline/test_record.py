@@ -426,5 +426,4 @@ def test_latency_is_counted_from_opening_to_closing():
     [(outcome, usage, ms)] = desk.counts.finished
     assert (outcome, usage) == ("answered", (3, 2, 0))
     assert 1500 <= ms < 30_000
-    assert ms * 1000 == desk.closed.closed_us - desk.opened[0].opened_us
-    assert desk.closed.closed_us - desk.opened[0].opened_us == 1_500_000
+    assert round(ms * 1000) == desk.closed.closed_us - desk.opened[0].opened_us
