@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import lzma
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from trimtab.serve import Running, find_running
@@ -468,6 +470,50 @@ def test_a_store_that_cannot_be_opened_is_named_and_the_start_given_up(start: Ca
     assert "app.db" in again.log
     assert "given up" in again.log
     assert "Traceback" not in again.log
+
+
+def put_format_1(data: Path) -> Path:
+    """Lay a day file of format 1 into a new data folder."""
+    data.mkdir()
+    stored = Path(__file__).parents[1] / "unit" / "storage" / "data" / "format-1.db.xz"
+    path = data / "calls-20260922.db"
+    path.write_bytes(lzma.decompress(stored.read_bytes()))
+    path.chmod(0o600)
+    (data / "manifest.json").write_text('{"format":1}')
+    return path
+
+
+def test_day_files_of_an_earlier_format_are_converted_at_the_start(
+    start: Callable[..., House], tmp_path: Path
+) -> None:
+    path = put_format_1(tmp_path / "data")
+    house = start(data=path.parent).wait_until_up()
+    assert "converting calls-20260922.db to the present format: 151 of 151 calls" in house.log
+    status, found = house.request("GET", "/api/v1/calls?limit=200&text=invoice", admin=True)
+    assert status == 200
+    assert len(found["calls"]) > 20
+    assert house.stop() == 0
+    again = start(data=path.parent).wait_until_up()
+    assert "converting" not in again.log
+    assert again.stop() == 0
+
+
+def test_a_day_file_that_cannot_be_converted_is_named_and_the_start_given_up(
+    start: Callable[..., House], tmp_path: Path
+) -> None:
+    path = put_format_1(tmp_path / "data")
+    connection = apsw.Connection(str(path))
+    at = 4096 * (connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'calls'").get - 1)
+    connection.close()
+    whole = path.read_bytes()
+    damaged = whole[:at] + b"damage" * 600 + whole[at + 3600 :]
+    path.write_bytes(damaged)
+    house = start(data=path.parent)
+    assert house.process.wait(PATIENCE_S) == 3
+    assert "calls-20260922.db is damaged" in house.log
+    assert "none is lost" in house.log
+    assert "Traceback" not in house.log
+    assert path.read_bytes() == damaged
 
 
 def test_a_reload_swaps_a_good_file_and_refuses_a_bad_one(

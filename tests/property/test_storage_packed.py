@@ -1,6 +1,7 @@
 """Blocks, names and zones against the simplest things that could do the same."""
 
 import itertools
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ from trimtab.storage.sqlite.connection import connect
 from trimtab.storage.sqlite.packed import Names, Payloads, names, zones
 from trimtab.storage.sqlite.payload import PayloadCodec
 from trimtab.storage.sqlite.schema import DAY_FORMATS, create_day_file
+from trimtab.storage.text import call_text
+from trimtab.storage.words import holds, read_search, rules_out
 from trimtab.testing.calls import NOON_MS, sample_call
 
 STEPS = st.lists(
@@ -155,3 +158,31 @@ def test_a_transaction_undone_undoes_its_names(tmp_path: Path) -> None:
     assert store.get(call.id) == call
     assert [found.id for found in store.find(CallQuery(route="lost"))] == [call.id]
     store.close()
+
+
+_PARTS = 'due Date DUE ｄｕｅ date dé de 領収 収書 東京 が カ\u3099 _ - n 4 u0064 \\ \\n " \ud800'
+_WORDS = st.lists(st.sampled_from([*_PARTS.split(), " ", "\n", "\u3000"]), max_size=9).map("".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    texts=st.lists(_WORDS, min_size=1, max_size=3),
+    query=_WORDS,
+    quoted=st.booleans(),
+    ascii_only=st.booleans(),
+    arguments=st.booleans(),
+)
+def test_what_is_ruled_out_in_a_body_is_not_in_its_texts(
+    texts: list[str], query: str, *, quoted: bool, ascii_only: bool, arguments: bool
+) -> None:
+    message: dict[str, object] = {
+        "role": "user",
+        "content": [{"type": "text", "text": text} for text in texts],
+    }
+    if arguments:
+        inner = json.dumps(dict.fromkeys(texts, texts), ensure_ascii=ascii_only)
+        message = {"tool_calls": [{"function": {"name": "f", "arguments": inner}}]}
+    body = json.dumps({"messages": [message]}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    asked = read_search(f'"{query.replace(chr(34), " ")}"' if quoted else query)
+    if asked is not None and asked.phrases and holds(call_text(body, b""), asked.phrases):
+        assert not rules_out((body, b""), asked.phrases)

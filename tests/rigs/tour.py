@@ -17,6 +17,7 @@ PASSWORD = "tractor paste, please"
 LATER = "another paste, please"
 OF_CALLS = {
     "/calls/{id}", "/calls/{id}.json", "/calls/{id}/feedback", "/sessions/one", "/privacy/-/erase", "/home/series.json",
+    "/traces/{id}", "/traces/{id}.json",
 }  # fmt: skip
 """Routes that there is no way to before the first call."""
 
@@ -58,7 +59,17 @@ class Tour:
         self.watch.see(f"{self.url}/sign-in", self._shot("sign-in"))
         self.watch.sign_in(self.url, self.token)
         self._watching()
-        for step in (self._keys, self._projects, self._users, self._providers, self._settings, self._privacy):
+        steps = (
+            self._keys,
+            self._projects,
+            self._users,
+            self._providers,
+            self._rules,
+            self._alerts,
+            self._settings,
+            self._privacy,
+        )
+        for step in steps:
             step()
         self._lists()
         self._sign_out()
@@ -88,7 +99,7 @@ class Tour:
         self._send("/preferences", press=f"button[lang='{self.watch.look.language}']")
         if not self.calls:
             self._await("/home/waiting")
-            for path in ("/calls", "/sessions"):
+            for path in ("/calls", "/sessions", "/traces"):
                 self._see(path)
             self._missing("/calls/019ab7e5-0000-7000-8000-000000000000")
             self._missing("/sessions/one?session=nobody")
@@ -99,6 +110,11 @@ class Tour:
         self.page.locator("tbody tr a").first.click()
         self.page.wait_for_load_state()
         self._look("session")
+        self._see("/traces")
+        self.page.locator("tbody tr a").first.click()
+        self.page.wait_for_load_state()
+        self._look("trace")
+        self._download("main a[download]")
         self._see("/calls?state=ok")
         self.page.locator("tbody tr a").first.click()
         self.page.wait_for_load_state()
@@ -225,6 +241,47 @@ class Tour:
         self._done()
         self._look("provider")
         self._send(f"{at}/remove", typed_name=self.name)
+        self._done()
+
+    def _rules(self) -> None:
+        for noun, first, then in (
+            ("limits", {"requests_per_minute": "60"}, {"concurrency": "4"}),
+            ("budgets", {"amount_usd": "12.50"}, {"amount_usd": "13"}),
+        ):
+            self._see(f"/{noun}")
+            self._see(f"/{noun}/-/new")
+            self._refused(f"/{noun}/-/new", name=self.name, **dict.fromkeys(first, "-1"))
+            self._send(f"/{noun}/-/new", name=self.name, **first)
+            self._done()
+            at = f"/{noun}/{self.name}"
+            self._see(at, f"{noun}-one")
+            self._send(at, **then)
+            self._done()
+            self.page.goto(self.url + at)
+            self._send(f"{at}/remove", typed_name=self.name)
+            self._done()
+
+    def _alerts(self) -> None:
+        self._see("/alerts")
+        self._see("/alerts/-/webhook")
+        self._send("/alerts/-/webhook", name=self.name, url="https://hooks.example.org/x")
+        self._look("webhook-made")
+        self._see("/alerts", "alerts-hook")
+        self._send(f"/webhooks/{self.name}/test")
+        self._look("webhook-tested")
+        self._see("/alerts/-/new")
+        self._send("/alerts/-/new", name=self.name, kind="error_rate", threshold="0.2", webhooks=self.name)
+        self._done()
+        at = f"/alerts/{self.name}"
+        self._see(at, "alerts-one")
+        self._send(at, threshold="0.3", webhooks="")
+        self._done()
+        self.page.goto(self.url + at)
+        self._send(f"{at}/remove", typed_name=self.name)
+        self._done()
+        row = self.page.locator("tr", has=self.page.locator(f"form[action='/webhooks/{self.name}/remove']"))
+        row.locator("button[data-sure], button.danger").first.click()
+        self._send(f"/webhooks/{self.name}/remove", press="button.danger", within=row)
         self._done()
 
     def _settings(self) -> None:

@@ -29,6 +29,8 @@ class Phrase(NamedTuple):
     """What the tokens of a text, joined by spaces, must hold."""
     run: str
     """What the text itself must hold, in the form NFKC; where a phrase is one unspaced run, that is the same."""
+    pattern: re.Pattern[bytes] | None
+    """Of ASCII tokens: what bodies of JSON must hold in small letters, whatever stands between the tokens."""
 
 
 class Asked(NamedTuple):
@@ -50,6 +52,12 @@ _UNSPACED = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
 )
 _TOKEN = re.compile(f"([{_UNSPACED}]+)|([^\\W_{_UNSPACED}]+)")
+_BETWEEN = r"(?:[^0-9a-z\\]|\\.)+"
+"""What can stand between two words of a text in JSON: no letter, but for that of an escape such as \\n."""
+
+_ESCAPED = re.compile(rb"\\[u\\]")
+"""Characters by their number, and JSON within JSON: where a body has any, it is read in earnest."""
+
 _TERM = re.compile(r'"([^"]*)"|([^\s"]+)')
 
 
@@ -112,6 +120,32 @@ def holds(pieces: list[str], phrases: tuple[Phrase, ...]) -> bool:
     return True
 
 
+def rules_out(raws: tuple[bytes, ...], phrases: tuple[Phrase, ...]) -> bool:
+    """Tell whether the texts of some bodies of JSON surely lack a phrase, without decoding them. 5 µs for 2 KB."""
+    for phrase in phrases:
+        if phrase.run:
+            run = phrase.run.encode()
+            if not any(run in raw for raw in raws) and all(map(_is_literal, raws)):
+                return True
+        elif (
+            phrase.pattern is not None
+            and all(raw.isascii() and not _ESCAPED.search(raw) for raw in raws)
+            and not any(phrase.pattern.search(raw.lower()) for raw in raws)
+        ):
+            return True
+    return False
+
+
+def _is_literal(raw: bytes) -> bool:
+    """Tell whether a body's characters stand in it as themselves, and in the form NFKC."""
+    if _ESCAPED.search(raw):
+        return False
+    try:
+        return raw.isascii() or unicodedata.is_normalized("NFKC", raw.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 def _closed(tokens: list[str]) -> tuple[list[str], bool]:
     """Return a term's tokens, and whether the last may go on: an unspaced run that ends here may not in the text."""
     last = tokens[-1]
@@ -128,7 +162,9 @@ def _phrase(tokens: list[str], *, is_open: bool) -> Phrase:
         len(one) == 2 and _is_run(one) and one[1] == following[0] and _is_run(following)
         for one, following in itertools.pairwise(tokens)
     )
-    return Phrase(needle, tokens[0] + "".join(token[1:] for token in tokens[1:]) if overlap else "")
+    run = tokens[0] + "".join(token[1:] for token in tokens[1:]) if overlap else ""
+    pattern = re.compile(_BETWEEN.join(tokens).encode()) if "".join(tokens).isascii() else None
+    return Phrase(needle, run, pattern)
 
 
 def _normal(text: str) -> str:

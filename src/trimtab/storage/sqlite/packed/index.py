@@ -6,7 +6,7 @@ from typing import Any
 import apsw
 
 from trimtab.storage.text import call_text
-from trimtab.storage.words import Asked, Phrase, holds, index_text
+from trimtab.storage.words import Asked, Phrase, holds, index_text, rules_out
 from trimtab.types import StorageError
 
 from .blocks import Payloads
@@ -66,6 +66,8 @@ class WordIndex:
 
     def _holds(self, doc: int, phrases: tuple[Phrase, ...], *, answer: bool) -> bool:
         try:
-            return holds(self._pieces(doc, answer=answer), phrases)
+            request, response, _ = self._payloads.get(doc)
         except StorageError:
             return False  # as it would be, had it been damaged before it was indexed
+        raws = (request, response if answer else b"")
+        return not rules_out(raws, phrases) and holds(call_text(*raws), phrases)
