@@ -374,7 +374,7 @@ def test_never_across_keys(histories):
 
 @pytest.mark.parametrize("jump_us", [-3_600_000_000, 30_000_000])
 def test_a_call_answered_from_the_cache_takes_as_long_as_it_took_whatever_the_clock_says(jump_us):
-    it = desk(done(), ttl_s=7 * 24 * 3600)
+    it = desk(good(), ttl_s=7 * 24 * 3600)
     whole(it)
     kept = it.core.cache
 
