@@ -9,7 +9,7 @@ PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile -o faulthandler_timeout=180
 
 .DEFAULT_GOAL := help
 .PHONY: help up test test-slow lint types coverage bench peers verify-1 verify-2 verify-3 screenshots \
-  errors-page admin-api-page env env-dev clean
+  fuzz fuzz-trial lock sbom errors-page admin-api-page env env-dev clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -52,6 +52,18 @@ verify-3: env-dev ## Every promise of the third issue: money, limits, resilience
 
 screenshots: env-dev ## Take the pictures in docs/images/console anew, of a demo that is started for them
 	@$(PY) -m tools.screenshots $(ARGS)
+
+fuzz: env-dev ## Random and damaged input for every reader of foreign bytes, 10 minutes; ARGS="--seconds N --replay FILE"
+	@$(PY) -m tools.fuzz $(ARGS)
+
+fuzz-trial: env-dev ## Is the fuzzer worth its time? Plants ten bugs, one by one, and counts what is found
+	@$(PY) -m tools.fuzz.trial $(ARGS)
+
+lock: env-dev ## Write requirements.lock anew from pyproject.toml: exact versions with hashes; asks the registry
+	@$(PY) -m tools.lock $(ARGS)
+
+sbom: env-dev ## Write sbom.json: what is installed, as CycloneDX
+	@$(PY) -m tools.sbom $(ARGS)
 
 errors-page: env ## Write docs/reference/errors.md anew from the code
 	@$(PY) -m tools.errors_page

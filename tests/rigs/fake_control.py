@@ -11,7 +11,16 @@ import msgspec
 from rigs.fake_alerts import FakeAlerts
 from rigs.sample_traces import rows_of, trace_of
 from trimtab.access import SHORTEST_PASSWORD
-from trimtab.api import BudgetRow, BudgetUse, DemoFilled, LimitRow, Published, Restarted
+from trimtab.api import (
+    BudgetRow,
+    BudgetUse,
+    ConfigChange,
+    ConfigReading,
+    DemoFilled,
+    LimitRow,
+    Published,
+    Restarted,
+)
 from trimtab.api.port import Erased, Moved, ProviderRow, ProviderTest, SettingRow
 from trimtab.limits import period_of
 from trimtab.stats import LogHistogram
@@ -537,6 +546,9 @@ class FakeMachine:
     async def snapshot(self) -> Snapshot:
         return Snapshot(generation=self.generation, providers=self.providers)
 
+    async def readings(self, limit: int) -> list[ConfigReading]:
+        return list(READINGS[:limit])
+
     async def reload(self, actor: Actor) -> Published:
         self._control.note(actor, "config.reload", "trimtab.toml")
         return self._control.published()
@@ -545,6 +557,17 @@ class FakeMachine:
         self._control.note(actor, "data.backup", target)
         return {"path": target, "files": 7, "bytes": 312_000_000, "began_us": self._control.now_us}
 
+
+READINGS = (
+    ConfigReading(
+        at_us=1_790_000_000_000_000, actor="ada", cause="reload", taken=True, sha256="ab" * 32,
+        changes=(ConfigChange(name="routes.support.production", before='"<b>"', after=""),), left_out=3,
+        notes=("gateway.port has changed; that takes effect at the next start of `trimtab up`",),
+    ),
+    ConfigReading(
+        at_us=1_780_000_000_000_000, actor="system", cause="start", taken=False, error="gateway.prot: unknown key",
+    ),
+)  # fmt: skip
 
 SETTINGS = (
     SettingRow(

@@ -159,7 +159,7 @@ class DatesStandStill(FrozenClock):
     """Wall time is frozen; the event loop's deadlines are real, and so are the durations that records hold."""
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.monotonic() + super().monotonic()
 
 
 class Desk:

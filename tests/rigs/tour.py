@@ -296,6 +296,7 @@ class Tour:
         self._see("/settings")
         self._send("/settings/-/reload")
         self._done()
+        self._see("/settings/-/readings")
 
     def _privacy(self) -> None:
         self._see("/privacy")

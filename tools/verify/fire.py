@@ -125,4 +125,36 @@ FIRE: Checks = {
             ),
         ),
     ),
+    "operations": Check(
+        "secrets, reload, clocks, packaging",
+        tests=(
+            (
+                "secrets come out of files and commands, once, with a deadline, and no message shows them",
+                ("tests/unit/config/test_sources.py", "tests/unit/cli/test_doctor_secrets.py"),
+            ),
+            (
+                "a reload is validated, then swapped; a bad file changes nothing and says why; the history has it",
+                ("tests/unit/api/test_readings.py", "tests/e2e/test_reload.py"),
+            ),
+            (
+                "a clock that is set by an hour neither shortens calls nor deletes them",
+                ("tests/unit/pipeline/test_clock_jumps.py", "tests/unit/ledger/test_clock_jumps.py"),
+            ),
+            (
+                "lock with hashes, bill of materials, systemd unit and Dockerfile hold",
+                ("tests/docs/test_packaging.py", "tests/docs/test_systemd.py"),
+            ),
+            ("every test that the threat model names is there", ("tests/docs/test_threat_model.py",)),
+        ),
+    ),
+    "hostile": Check(
+        "hostile input",
+        tests=(
+            (
+                "each hostile request gets a stable code or is shed, and harms nobody else",
+                ("tests/e2e/test_hostile.py", "tests/unit/serve/http"),
+            ),
+        ),
+    ),
+    "fuzz": Check("make fuzz for ten minutes, and its trial on ten planted bugs", "fuzz"),
 }

@@ -11,6 +11,8 @@ from .alert_port import AlertRow, Alerts, WebhookRow, WebhookTest
 from .answers import (
     BudgetRow,
     BudgetUse,
+    ConfigChange,
+    ConfigReading,
     DemoFilled,
     Erased,
     LimitRow,
@@ -36,6 +38,8 @@ __all__ = [
     "BudgetRow",
     "BudgetUse",
     "CallRow",
+    "ConfigChange",
+    "ConfigReading",
     "Control",
     "DemoFilled",
     "Erased",

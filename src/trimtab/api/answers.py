@@ -19,6 +19,35 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller should know, such as settings that take a restart."""
 
 
+class ConfigChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting that a reading of the configuration changed. Secrets are hidden; `#...` tells two apart."""
+
+    name: str
+    """Dotted, such as `routes.support.production`."""
+    before: str
+    """As JSON; empty where there was none."""
+    after: str
+
+
+class ConfigReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading of the configuration."""
+
+    at_us: int
+    actor: str
+    """Who asked; `system` for a start, a signal or the watch."""
+    cause: Literal["start", "reload"]
+    taken: bool
+    """False: it was refused, and what was in force stayed."""
+    sha256: str = ""
+    """Of the configuration without its secrets."""
+    changes: tuple[ConfigChange, ...] = ()
+    left_out: int = 0
+    """Further changes, that are not listed."""
+    notes: tuple[str, ...] = ()
+    """Settings that take a restart."""
+    error: str = ""
+
+
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     """A provider as it may be shown: no secret in it."""
 

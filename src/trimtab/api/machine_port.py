@@ -9,6 +9,7 @@ from trimtab.types import (
 )
 
 from .answers import (
+    ConfigReading,
     DemoFilled,
     Published,
     Restarted,
@@ -28,6 +29,10 @@ class Machine(Protocol):
 
     async def snapshot(self) -> Snapshot:
         """Return the snapshot published last."""
+        ...
+
+    async def readings(self, limit: int) -> list[ConfigReading]:
+        """Return readings of the configuration, newest first: what changed, and those that were refused."""
         ...
 
     async def reload(self, actor: Actor) -> Published:

@@ -1,25 +1,18 @@
 """`trimtab config`: is the configuration good, and what does it come to."""
 
 import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from cyclopts import App
 
-from trimtab.config import Config, find_file, load_config, references
-from trimtab.types import ConfigError, ProviderSpec
+from trimtab.config import Config, find_file, flat, load_config, visible
+from trimtab.types import ConfigError, SystemClock
 
 from .options import AsJson, Place
-from .terminal import Cell, Column, json_text, note, one_line, write, write_json, write_table
+from .reach import admin, running, running_on
+from .terminal import Cell, Column, CommandFailed, note, one_line, show_time, write, write_json, write_table
 
 app = App(name="config", help="Check and show the configuration.")
-
-HIDDEN = "(hidden)"
-
-_DATA = ("payload", "durability", "on_ledger_failure", "retention_days", "disk_gb")
-"""Settings of `[data]` that stand in the policy."""
 
 
 @app.command
@@ -69,9 +62,81 @@ def show(place: Place | None = None, *, json: AsJson = False) -> int:
     if json:
         write_json(tree)
         return 0
-    rows = [(Cell(key, "cyan"), Cell(one_line(value))) for key, value in _flat(tree)]
+    rows = [(Cell(key, "cyan"), Cell(one_line(value))) for key, value in flat(tree)]
     write_table([Column(title="setting"), Column(title="value", fluid=True)], rows)
     return 0
+
+
+@app.command
+def reload(place: Place | None = None, *, json: AsJson = False) -> int:
+    """Have a running Trimtab read its configuration again: exit 0 once the workers obey it, 1 where it is refused.
+
+    The file is checked first, and a bad one changes nothing. What changed is printed, and each setting that takes a
+    restart.
+
+    Args:
+        place: Which installation.
+        json: Print JSON with stable fields.
+    """
+    place = place or Place()
+    try:
+        # A file that cannot be used does not lead to its folder; a folder that is named is asked all the same, so
+        # that the refusal stands in its history.
+        found = running(place) if place.data is None else running_on(place.data)
+        published = admin(found, "POST", "reload")
+    except ConfigError as error:
+        raise CommandFailed(error.message, mend="nothing was reloaded; mend the file", exit_code=1) from error
+    except CommandFailed as error:
+        if "(config_invalid)" not in error.message:
+            raise
+        raise CommandFailed(
+            error.message, mend="what was in force stays; mend the file, then reload again", exit_code=1
+        ) from error
+    latest = admin(found, "GET", "config/readings", query={"limit": 1})["readings"][0]
+    if json:
+        write_json({"published": published, "reading": latest})
+        return 0
+    for change in latest["changes"]:
+        write(_change(change))
+    for said in published["notes"]:
+        note(one_line(said), "yellow")
+    if published["waiting"]:
+        note(f"{', '.join(published['waiting'])}: not there yet; they obey as soon as they can.", "yellow")
+    what = "" if latest["changes"] else "; nothing in it has changed"
+    write(f"Generation {published['generation']} is in force{what}.")
+    return 0
+
+
+@app.command
+def history(*, limit: int = 20, place: Place | None = None, json: AsJson = False) -> int:
+    """Show when the configuration was read, who asked, and what changed; those that were refused too.
+
+    Args:
+        limit: At most so many readings, newest first.
+        place: Which installation.
+        json: Print JSON with stable fields.
+    """
+    readings = admin(running(place or Place()), "GET", "config/readings", query={"limit": limit})["readings"]
+    if json:
+        write_json(readings)
+        return 0
+    now_us = SystemClock().now_us()
+    for reading in readings:
+        outcome = reading["sha256"][:12] if reading["taken"] else "refused"
+        write(
+            f"{show_time(int(reading['at_us']), now_us)}  {one_line(reading['actor'])}  {reading['cause']}  {outcome}"
+        )
+        for change in reading["changes"]:
+            write(f"  {_change(change)}")
+        if reading["error"]:
+            write(f"  {one_line(reading['error'])}")
+    if not readings:
+        note("It was read at the start only.")
+    return 0
+
+
+def _change(change: dict[str, str]) -> str:
+    return one_line(f"{change['name']}: {change['before'] or '–'} → {change['after'] or '–'}")
 
 
 def load(place: Place) -> Config:
@@ -81,77 +146,3 @@ def load(place: Place) -> Config:
         ConfigError: it cannot be used.
     """
     return load_config(find_file(place.config), env=os.environ, data_dir=place.data)
-
-
-def visible(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
-    """Return the configuration as plain data without any secret."""
-    tree: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
-    policy = tree["policy"]
-    return {
-        "file": tree["source"],
-        "data_dir": tree["data_dir"],
-        "gateway": tree["gateway"],
-        "console": tree["console"],
-        "data": {name: policy[name] for name in _DATA},
-        "access": {"open": policy["open_access"]},
-        "deadlines": policy["deadlines"],
-        "retry": policy["retry"],
-        "own": tree["own"] | {"url": _without_password(config.own.url)},
-        "providers": {spec.name: _visible_provider(spec, env) for spec in config.providers},
-        "models": {name: {"targets": targets} for name, targets in tree["targets"].items()},
-        "routes": {
-            route.name: {
-                channel: [_release(config, share.release) | {"weight": share.weight} for share in shares]
-                for channel, shares in route.channels.items()
-            }
-            for route in config.routes
-        },
-        "catalog": {"file": tree["catalog_file"]},
-    }
-
-
-def _release(config: Config, release_id: str) -> dict[str, Any]:
-    release = config.releases[release_id]
-    return {
-        "release": release_id,
-        "model": release.model,
-        "fallbacks": list(release.fallbacks),
-        "parameters": release.parameters,
-    }
-
-
-def _visible_provider(spec: ProviderSpec, env: Mapping[str, str]) -> dict[str, Any]:
-    tree: dict[str, Any] = msgspec.to_builtins(spec)
-    del tree["name"]
-    tree["api_key"] = _visible_key(spec.api_key, env)
-    tree["headers"] = dict.fromkeys(spec.headers, HIDDEN)
-    tree["proxy"] = _without_password(spec.proxy)
-    tree["base_url"] = _without_password(spec.base_url)
-    # Whatever a plugin understands may be a secret too; its names are enough to see that it is there.
-    tree["options"] = dict.fromkeys(spec.options, HIDDEN)
-    return tree
-
-
-def _visible_key(text: str, env: Mapping[str, str]) -> str:
-    if not text:
-        return ""
-    names = references(text)
-    if "".join(f"${{{name}}}" for name in names) != text:
-        return HIDDEN
-    state = "set" if all(env.get(name) for name in names) else "NOT SET"
-    return f"{text} ({state})"
-
-
-def _without_password(url: str) -> str:
-    scheme, mark, rest = url.partition("://")
-    host = rest.rpartition("@")[2]
-    return f"{scheme}{mark}{HIDDEN}@{host}" if mark and "@" in rest else url
-
-
-def _flat(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in tree.items():
-        here = f"{path}.{key}" if path else str(key)
-        if isinstance(value, dict) and value:
-            yield from _flat(value, here)
-        else:
-            yield here, json_text(value)

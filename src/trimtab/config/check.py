@@ -11,17 +11,19 @@ from msgspec import Struct
 
 from trimtab.types import ConfigError
 
-from .expand import expand, references
+from .expand import Read, expand, not_here, references
 from .schema import SECRET_KEYS, Document
 
 
-def read_document(raw: Mapping[str, Any], env: Mapping[str, str], source: str) -> Document:
+def read_document(
+    raw: Mapping[str, Any], env: Mapping[str, str], source: str, read: Read = not_here
+) -> Document:
     """Check and expand what a file holds. Secrets (`SECRET_KEYS`) stay as written.
 
     Raises:
         ConfigError: one message for all problems; each names key path, value, expectation and mend.
     """
-    checker = _Checker(env)
+    checker = _Checker(env, read)
     tree = checker.table(raw, Document, ())
     if checker.problems:
         raise ConfigError(problem_text(source, checker.problems))
@@ -84,8 +86,9 @@ def _bounds(kind: mi.IntType | mi.FloatType) -> str:
 class _Checker:
     """Walks the tree; problems pile up in `problems`, and what is sound is returned expanded."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], read: Read) -> None:
         self.env = env
+        self.read = read
         self.problems: list[str] = []
 
     def table(self, raw: object, cls: type[Struct], path: tuple[str, ...]) -> dict[str, Any]:
@@ -132,7 +135,7 @@ class _Checker:
                 for text in raw.values() if isinstance(raw, Mapping) else (raw,):
                     references(text if isinstance(text, str) else "")
             else:
-                value = _expand_all(raw, self.env)
+                value = _expand_all(raw, self.env, self.read)
         except ConfigError as error:
             self.problems.append(f"{_dotted(path)}: {error.message}")
             return None
@@ -172,13 +175,13 @@ def _is_struct(hint: Any) -> bool:  # noqa: ANN401
     return isinstance(hint, type) and issubclass(hint, Struct)
 
 
-def _expand_all(value: Any, env: Mapping[str, str]) -> Any:  # noqa: ANN401
+def _expand_all(value: Any, env: Mapping[str, str], read: Read) -> Any:  # noqa: ANN401
     if isinstance(value, str):
-        return expand(value, env)
+        return expand(value, env, read)
     if isinstance(value, list):
-        return [_expand_all(v, env) for v in value]
+        return [_expand_all(v, env, read) for v in value]
     if isinstance(value, Mapping):
-        return {k: _expand_all(v, env) for k, v in value.items()}
+        return {k: _expand_all(v, env, read) for k, v in value.items()}
     return value
 
 

@@ -27,10 +27,11 @@ from trimtab.types import (
 
 from .alerts import resolve_alerts, webhook_problems
 from .check import nearest, problem_text, read_document
-from .expand import references
+from .expand import Reference, all_references, references
 from .outbound import header_problems, proxy_problems
 from .resilience import resilience_of, routing_of
 from .schema import Console, Data, DeadlineSection, Document, Gateway, Own, ProviderSection
+from .sources import Sources
 from .telemetry import Telemetry, resolve_telemetry, telemetry_problems
 
 FILE_NAME = "trimtab.toml"
@@ -69,11 +70,29 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[AlertRule, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
     """As declared; secrets as written."""
+    watch: bool = False
+    """Whether the configuration is read again when its file changes."""
     declared: frozenset[str] = frozenset()
     """Settings that the file sets, as `section.name`: nothing else may change these."""
 
     def unset_variables(self, env: Mapping[str, str]) -> dict[str, list[str]]:
         """Return, by provider, the variables that its key, headers and proxy need and the environment lacks."""
+        needed = {
+            name: dict.fromkeys(v for text in found for v in references(text))
+            for name, found in self._secret_texts().items()
+        }
+        lacking = {name: [v for v in names if not env.get(v)] for name, names in needed.items()}
+        return {name: names for name, names in lacking.items() if names}
+
+    def secret_sources(self) -> dict[str, list[Reference]]:
+        """Return, by provider, the files and commands that its key, headers and proxy come from."""
+        found = {
+            name: [r for text in texts for r in all_references(text) if r.kind != "env"]
+            for name, texts in self._secret_texts().items()
+        }
+        return {name: sources for name, sources in found.items() if sources}
+
+    def _secret_texts(self) -> dict[str, list[str]]:
         texts = {OWN: [self.own.api_key]}
         for sink in self.telemetry.sinks:
             given = sink.options
@@ -81,13 +100,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             texts[f"telemetry.{sink.name}"] = [text for text in secrets if isinstance(text, str)]
         for spec in self.providers:
             texts[spec.name] = [spec.api_key, *spec.headers.values(), spec.proxy]
-        texts |= {f"webhooks.{hook.name}": [hook.secret] for hook in self.webhooks}
-        needed = {
-            name: dict.fromkeys(v for text in found for v in references(text))
-            for name, found in texts.items()
-        }
-        lacking = {name: [v for v in names if not env.get(v)] for name, names in needed.items()}
-        return {name: names for name, names in lacking.items() if names}
+        return texts | {f"webhooks.{hook.name}": [hook.secret] for hook in self.webhooks}
 
 
 def find_file(explicit: Path | None = None, start: Path | None = None) -> Path | None:
@@ -122,7 +135,7 @@ def load_config(path: Path | None = None, *, env: Mapping[str, str], data_dir: P
     """
     raw = {} if path is None else _parse(path)
     source = str(path or "(no file)")
-    document = read_document(raw, env, source)
+    document = read_document(raw, env, source, Sources())
     folder = Path.cwd() if path is None else path.absolute().parent
     resolver = _Resolver(document, folder, env)
     declared = frozenset(
@@ -197,6 +210,7 @@ class _Resolver:
             telemetry=resolve_telemetry(document.telemetry, self.path),
             alerts=rules,
             webhooks=webhooks,
+            watch=document.reload.watch,
             declared=declared,
         )
 
@@ -307,7 +321,8 @@ class _Resolver:
         return found
 
     def route(self, name: str, release: Release) -> RouteSpec:
-        hedge, degraded = routing_of(self.document.routes[name])
+        section = self.document.routes[name]
+        hedge, degraded = routing_of(section.hedge, section.degraded)
         if degraded is not None and degraded.take_over_s >= self.document.deadlines.total_s:
             self.problems.append(
                 f"routes.{name}.degraded.take_over_s = {degraded.take_over_s:g}: no time is left for it to answer; "
@@ -318,7 +333,7 @@ class _Resolver:
             channels={"production": (WeightedRelease(release=release.id()),)},
             hedge=hedge,
             degraded=degraded,
-            cache_ttl_s=self.document.routes[name].cache_ttl_s,
+            cache_ttl_s=section.cache_ttl_s,
         )
 
     def release(self, name: str, known: Iterable[str], targets: Iterable[str]) -> Release:

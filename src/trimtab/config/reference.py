@@ -102,15 +102,18 @@ working folder or above it. No file is needed. Without one, `OPENAI_API_KEY`, `O
 the environment make the provider `openai`; without that too, the own model answers.
 
 `${NAME}` in a text is replaced by an environment variable, `${NAME:-default}` by it or the default;
-`$${` is a literal `${`. A provider's `api_key`, `headers` and `proxy` are read from the environment only
-by the process that sends them, so a secret written as `${NAME}` is stored nowhere. An unknown key, a
-wrong type or a name that leads nowhere is an error that names the key, and a running gateway keeps its
+`${file:/path}` by what a file holds and `${cmd:program argument ...}` by what a command prints, both without
+white space around it; `$${` is a literal `${`. A command is started without a shell, has 10 seconds, and cannot
+hold a `}`. A provider's `api_key`, `headers` and `proxy` are read only by the process that sends them, so a
+secret written in one of these ways is stored nowhere; files and commands are asked again at each reload. An
+unknown key, a wrong type or a name that leads nowhere is an error that names the key, and a running gateway keeps its
 last good configuration. `trimtab config check` says whether a file is sound.
 
-Changes take effect when `trimtab up` gets a SIGHUP, without a restart, except `host`, `port`,
-`workers`, `backpressure`, `idle_timeout_s`, `drain_s`, `[data] dir` and `durability`, and `[own]`:
-those need one. `backpressure`, `idle_timeout_s`, `drain_s` and `durability` are content with
-`trimtab restart`, which fails no call.
+Changes take effect with `trimtab config reload`, or when `trimtab up` gets a SIGHUP: the file is read, checked and
+swapped in one step, and a bad one changes nothing and says why. `trimtab config history` and the console show what
+changed. `host`, `port`, `workers`, `backpressure`, `idle_timeout_s`, `drain_s`, `[console]`, `[data] dir` and
+`durability`, and `[own]` take a restart, and a reload names each of them that differs. `backpressure`,
+`idle_timeout_s`, `drain_s` and `durability` are content with `trimtab restart`, which fails no call.
 
 ```toml
 [providers.openai]

@@ -12,11 +12,10 @@ from trimtab.types import PayloadPolicy
 
 from .alerts import AlertSection, WebhookSection
 from .limits import BudgetSection, LimitSection
+from .resilience import DegradedSection, HedgeSection, Pause, ResilienceSection, Seconds
 from .telemetry import TelemetrySection
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-Pause = Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class Gateway(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,59 +146,6 @@ class RetrySection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 20.0
 
 
-class ResilienceSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What holds while providers are slow, failing or gone; see [Survive bad days](../how-to/resilience.md)."""
-
-    breaker: Annotated[bool, Meta(description="Leave a target alone for a moment that keeps failing.")] = True
-    window: Annotated[int, Meta(ge=2, le=60, description="Calls of a target looked back on.")] = 20
-    min_calls: Annotated[int, Meta(ge=1, le=60, description="Calls below which no share is judged.")] = 10
-    bad_share: Annotated[
-        float,
-        Meta(gt=0, le=1, description="Share of calls, failed or slow, from which the breaker opens."),
-    ] = 0.5
-    in_a_row: Annotated[int, Meta(ge=1, description="Bad calls in a row that open it at once.")] = 4
-    slow_factor: Annotated[
-        float,
-        Meta(ge=0, description="Slow is what takes so many times a target's usual time; 0: nothing is."),
-    ] = 5.0
-    slow_s: Annotated[
-        Pause, Meta(description="Slow is also what takes longer than this, in seconds; 0: no such limit.")
-    ] = 0.0
-    open_s: Annotated[
-        Seconds,
-        Meta(description="How long an open breaker waits for its first probe; doubles with bad ones."),
-    ] = 1.0
-    open_max_s: Annotated[
-        float, Meta(gt=0, le=30, description="The longest wait between probes, in seconds.")
-    ] = 3.0
-    probes: Annotated[int, Meta(ge=1, le=15, description="Good probes in a row that close it.")] = 2
-    retry_share: Annotated[
-        float,
-        Meta(
-            ge=0, le=1, description="Retries at a target that has just failed, as a share of a model's calls."
-        ),
-    ] = 0.1
-    retry_min_per_s: Annotated[
-        float, Meta(ge=0, description="Such retries a second that are free, for each model and worker.")
-    ] = 1.0
-    when_all_open: Annotated[
-        Literal["try", "refuse"],
-        Meta(
-            description="When every target of a call is left alone: ask the one nearest to its probe once, or fail "
-            "at once with `no_healthy_target` and Retry-After."
-        ),
-    ] = "try"
-    max_in_flight: Annotated[
-        int, Meta(ge=0, description="Calls a worker has open at once before it refuses more; 0: no bound.")
-    ] = 10_000
-    max_lag_s: Annotated[
-        Pause,
-        Meta(
-            description="How late a worker may run, three times in a row, before it refuses calls; 0: no bound."
-        ),
-    ] = 0.5
-
-
 class Own(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The own model: it runs on this machine, and answers when nothing else is configured."""
 
@@ -272,32 +218,6 @@ class ModelSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     targets: Annotated[tuple[Target, ...], Meta(min_length=1, description="The ways to serve it.")]
 
 
-class HedgeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ask a second time when an answer is late; the first to answer wins, the other is cancelled."""
-
-    after_p: Annotated[
-        float, Meta(gt=0, lt=1, description="Wait as long as this share of the target's answers takes.")
-    ] = 0.95
-    after_ms: Annotated[
-        float, Meta(ge=0, description="Wait so many milliseconds instead; 0: by `after_p`.")
-    ] = 0.0
-    budget: Annotated[
-        float, Meta(gt=0, le=1, description="Second requests, as a share of the route's calls.")
-    ] = 0.05
-
-
-class DegradedSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A lesser model that answers when all others of a route are gone; replies say `x-trimtab-degraded: true`."""
-
-    model: Annotated[str, Meta(min_length=1, description="`provider/model`, such as the own model.")]
-    take_over_s: Annotated[
-        Seconds,
-        Meta(
-            description="Seconds after which it takes over unless another has content by then; sooner once all fail."
-        ),
-    ] = 10.0
-
-
 class RouteSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A name that applications call as `route/NAME`."""
 
@@ -348,6 +268,19 @@ class Cache(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 256
 
 
+class Reload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When this file is read again; a SIGHUP and `trimtab config reload` always do that."""
+
+    watch: Annotated[
+        bool,
+        Meta(
+            description="Also when the file itself, its catalog file or a file that a secret comes from has changed, "
+            "some two seconds later. Replace files in one step (write another, then rename it): half a file may be "
+            "a good one."
+        ),
+    ] = False
+
+
 class CatalogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Facts and prices of models."""
 
@@ -379,6 +312,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     telemetry: TelemetrySection = TelemetrySection()
     alerts: dict[str, AlertSection] = {}
     webhooks: dict[str, WebhookSection] = {}
+    reload: Reload = Reload()
 
 
 SECRET_KEYS = frozenset({"api_key", "headers", "proxy", "secret"})

@@ -10,7 +10,7 @@ from trimtab.pipeline import Ask, Core, LiveCall
 from trimtab.types import CallKind, TrimtabError
 from trimtab.types.errors import CallerError, ClientGone
 
-from .replies import JSON, Headers, Send, send_error
+from .replies import JSON, Headers, Send, send_bytes, send_error
 from .requests import read_body
 
 Scope = dict[str, Any]
@@ -48,10 +48,7 @@ class Calls:
                 if call.parsed.stream:
                     await _stream(call, send)
                 else:
-                    length = (b"content-length", b"%d" % len(call.body))
-                    headers = _headers(call, JSON, length)
-                    await send({"type": "http.response.start", "status": 200, "headers": headers})
-                    await send({"type": "http.response.body", "body": call.body})
+                    await send_bytes(send, 200, call.body, _headers(call, JSON))
         except ClientGone:
             raise
         except TrimtabError as error:

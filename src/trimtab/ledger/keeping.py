@@ -1,15 +1,24 @@
 """How long calls are kept: days that are too old, days beyond the disk budget, a project's older calls."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from trimtab.storage import CallStore
 from trimtab.types import Clock, Policy
 
+_log = logging.getLogger(__name__)
+
 _LOOK_S = 10.0
 """Between two looks at the space on disk: a full recorder writes some 100 MB meanwhile."""
 
 _GB = 1_000_000_000
+
+_STEP_US = 60_000_000
+"""Wall clocks are slewed by milliseconds; one that is a minute off what it was, was set."""
+
+_SETTLE_S = 3600.0
+"""How long a wall clock that was set must stay so before calls are deleted by it: wrong ones are noticed sooner."""
 
 
 class Keeper:
@@ -21,6 +30,11 @@ class Keeper:
         self._policy = policy
         self._clock = clock
         self._looked_at = float("-inf")
+        self._offset_us = self._wall_offset()
+        """Of the wall clock against the monotonic one, as it is obeyed."""
+        self._other_us = self._offset_us
+        """What it is since it was set."""
+        self._since = 0.0
         self._done: tuple[object, ...] = ()
 
     def step(self) -> tuple[list[str], int]:
@@ -33,6 +47,7 @@ class Keeper:
             StorageError: something could not be removed; the next step tries again.
         """
         policy = self._policy()
+        self._follow_clock()
         today = self._day(0)
         removed: list[str] = []
         expired = 0
@@ -63,9 +78,27 @@ class Keeper:
         self._looked_at = now
         return removed
 
+    def _follow_clock(self) -> None:
+        """Obey the wall clock as it drifts; where it was set, only once it has stood so for an hour."""
+        offset, now = self._wall_offset(), self._clock.monotonic()
+        if abs(offset - self._offset_us) <= _STEP_US:
+            self._offset_us = self._other_us = offset
+        elif abs(offset - self._other_us) > _STEP_US:
+            self._other_us, self._since = offset, now
+            _log.warning(
+                "the clock was set by %+.0f s: old calls are deleted by it once it has stood so for an hour",
+                (offset - self._offset_us) / 1e6,
+            )
+        elif now - self._since >= _SETTLE_S:
+            self._offset_us = self._other_us = offset
+
+    def _wall_offset(self) -> int:
+        return self._clock.now_us() - int(self._clock.monotonic() * 1e6)
+
     def _day(self, days_ago: int) -> str:
         """Return a day (UTC) as YYYYMMDD; the first there is where that lies before it."""
-        today = datetime.fromtimestamp(self._clock.now_us() // 1_000_000, UTC)
+        now_us = self._offset_us + int(self._clock.monotonic() * 1e6)
+        today = datetime.fromtimestamp(now_us // 1_000_000, UTC)
         try:
             return (today - timedelta(days=days_ago)).date().isoformat().replace("-", "")
         except OverflowError:

@@ -31,6 +31,7 @@ class LiveCall:
 
     __slots__ = (
         "_attempts",
+        "_began",
         "_closed",
         "_core",
         "_follower",
@@ -64,6 +65,8 @@ class LiveCall:
         self.grant: Grant | None = None
         """What limits and budgets let it in for; None where none holds."""
         self._attempts: Attempts | None = None
+        self._began = 0.0
+        """When it was opened, on the monotonic clock."""
         self._closed = False
         self._follower: asyncio.Task[None] | None = None
         self._keep = core.keep(ask.caller.payload)
@@ -222,15 +225,14 @@ class LiveCall:
 
     def _replayed(self, kept: Kept) -> Closed | None:
         """Answer with a reply that was kept: nobody is asked, and nothing is billed. Return as `_close` does."""
-        outcome, opened = self.outcome, self.opened
-        assert opened is not None, "it was recorded"
+        outcome = self.outcome
         outcome.cache_hit = True
         outcome.cost_nusd, outcome.usage = 0, NOTHING_USED
         outcome.response = kept.response
         outcome.model, outcome.model_served = kept.model, kept.model_served
         outcome.provider, outcome.response_id = kept.provider, kept.response_id
         outcome.fingerprint, outcome.finish_reason = kept.fingerprint, kept.finish_reason
-        outcome.first_byte_us = self._core.clock.now_us() - opened.opened_us
+        outcome.first_byte_us = int((self._core.clock.monotonic() - self._began) * 1e6)
         self.body = kept.body
         self._core.counts.add_named("cache_hits")
         return self._close()
@@ -252,6 +254,7 @@ class LiveCall:
     def _opening(self) -> Opened:
         now_us = self._core.clock.now_us()
         reserved = self.grant.reserved_nusd if self.grant is not None else 0
+        self._began = self._core.clock.monotonic()
         return opened_record(self.call_id, now_us, self.ask, self.parsed, self.plan, self._keep, reserved)
 
     def _settle(self) -> None:
@@ -273,8 +276,10 @@ class LiveCall:
             outcome.response = tally.completion()
 
     def _closing(self) -> Closed:
-        opened, now_us = self.opened, self._core.clock.now_us()
+        opened = self.opened
         assert opened is not None, "an unopened call is never closed"
+        # Not the wall clock's time: it may have been set meanwhile, and a call would end before it began.
+        now_us = opened.opened_us + int((self._core.clock.monotonic() - self._began) * 1e6)
         if self.parsed.stream:
             self._settle()
         return closed_record(opened, self.outcome, now_us, self.state.catalog, self.ask, self._keep)

@@ -8,6 +8,7 @@ import msgspec
 
 from trimtab.access import KeyRing
 from trimtab.catalog import Catalog
+from trimtab.providers import reads_sources
 from trimtab.types import (
     Hedge,
     Policy,
@@ -113,6 +114,7 @@ class State:
                 previous is not None
                 and previous.specs.get(name) == spec
                 and previous.policy.max_reply_bytes == self.policy.max_reply_bytes
+                and (previous.snapshot.read_us == snapshot.read_us or not reads_sources(spec))
             )
             self.providers[name] = old[name] if unchanged else make(spec)
         inherited = previous._board if previous is not None else None

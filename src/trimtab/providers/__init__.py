@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from trimtab.types import Provider, ProviderSpec
 
-from .context import ProviderContext, Unseal, cannot_unseal
+from .context import ProviderContext, Unseal, cannot_unseal, reads_sources
 
-__all__ = ["ProviderContext", "Unseal", "cannot_unseal", "make_provider"]
+__all__ = ["ProviderContext", "Unseal", "cannot_unseal", "make_provider", "reads_sources"]
 
 
 def make_provider(spec: "ProviderSpec", context: ProviderContext) -> "Provider":

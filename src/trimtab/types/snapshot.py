@@ -190,3 +190,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Answers when a caller names no model that exists nowhere; empty: none does."""
     catalog: dict[str, Any] = {}
     """Overrides of model facts and prices, in the catalog file's format."""
+    read_us: int = 0
+    """When the configuration was read: providers whose secrets come from files and commands are made anew when it
+    differs, so that they see what has changed there."""

@@ -370,3 +370,23 @@ def test_never_across_keys(histories):
                 answer = b"%d" % step
                 slot.keep("chat", answer, Outcome(finish_reason="stop"))
                 seen[who(caller, model, body)] = (answer, now_us + int(ttl * 1e6))
+
+
+@pytest.mark.parametrize("jump_us", [-3_600_000_000, 30_000_000])
+def test_a_call_answered_from_the_cache_takes_as_long_as_it_took_whatever_the_clock_says(jump_us):
+    it = desk(good(), ttl_s=7 * 24 * 3600)
+    whole(it)
+    kept = it.core.cache
+
+    class Jumps(MemoryReplies):
+        """Has the clock set while it looks."""
+
+        def get(self, key, now_us):
+            it.clock.set_now_us(now_us + jump_us)
+            return kept.get(key, now_us)
+
+    it.core.cache = Jumps()
+    whole(it)
+    opened, closed = it.opened[-1], closings(it)[-1]
+    assert closed.cache_hit
+    assert 0 <= closed.first_byte_us <= closed.closed_us - opened.opened_us < 20_000_000

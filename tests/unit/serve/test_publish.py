@@ -130,7 +130,10 @@ async def check(tmp_path: Path, text: str) -> None:
     ("text", "said"),
     [
         ("[providers.p]\nkind = 'nonesuch'", r"providers\.p: .*nonesuch"),
-        ("[providers.p]\napi_key = '${GONE}'", r"providers\.p: environment variable GONE is not set"),
+        (
+            "[providers.p]\napi_key = '${GONE}'",
+            r"providers\.p: api_key: environment variable GONE is not set",
+        ),
         ("[data]\npayload = 'masked'", "masked"),
         ('[catalog]\nfile = "bad.json"', "catalog"),
     ],

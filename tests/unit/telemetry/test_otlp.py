@@ -102,6 +102,12 @@ async def test_headers_are_expanded_and_sent(collector, context):
     assert all(headers["x-api-key"] == "s3cret" for _, headers in collector.requests)
 
 
+async def test_headers_may_come_from_a_file(collector, context, tmp_path):
+    (tmp_path / "key").write_text("s3cret\n")
+    await send(make(collector, context, headers={"x-api-key": f"${{file:{tmp_path}/key}}"}), sample_call())
+    assert all(headers["x-api-key"] == "s3cret" for _, headers in collector.requests)
+
+
 def test_a_variable_that_is_not_set_is_said_at_once(context):
     with pytest.raises(ConfigError, match="NOWHERE is not set"):
         sink({"endpoint": "http://127.0.0.1:1", "headers": {"x": "${NOWHERE}"}}, context)

@@ -7,8 +7,8 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trimtab.api.answers import Published
-from trimtab.api.replies import actor_of, control_of, read_json, reply
+from trimtab.api.answers import ConfigReading, Published
+from trimtab.api.replies import actor_of, control_of, read_json, read_query, reply
 from trimtab.api.table import Route
 from trimtab.types import TargetHealth
 
@@ -49,6 +49,24 @@ async def list_targets(request: Request) -> Response:
     return reply(TargetList(targets=await control_of(request).machine.targets()))
 
 
+class ReadingFields(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the history."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class ReadingList(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings of the configuration, newest first."""
+
+    readings: list[ConfigReading]
+
+
+async def get_readings(request: Request) -> Response:
+    """Return readings of the configuration."""
+    fields = read_query(request, ReadingFields)
+    return reply(ReadingList(readings=await control_of(request).machine.readings(fields.limit)))
+
+
 async def post_reload(request: Request) -> Response:
     """Read the file again, check and publish it; an unusable one is refused (`config_invalid`)."""
     return reply(await control_of(request).machine.reload(actor_of(request)))
@@ -79,6 +97,11 @@ ROUTES = (
         method="POST", path="/api/v1/reload", endpoint=post_reload, action="config.reload", role="editor",
         summary="reads the configuration file again; an unusable one is refused with `config_invalid`, and what was "
         "in force stays", reply=Published,
+    ),
+    Route(
+        method="GET", path="/api/v1/config/readings", endpoint=get_readings, action="config.list", role="viewer",
+        summary="when the configuration was read, who asked and what changed, without secrets; refused ones too",
+        query=ReadingFields, reply=ReadingList,
     ),
     Route(
         method="POST", path="/api/v1/backup", endpoint=post_backup, action="backup.make", role="admin",

@@ -9,13 +9,13 @@ from starlette.responses import Response
 
 from trimtab.api.replies import control_of, reply
 from trimtab.api.table import Route
+from trimtab.config import shown_reference
 from trimtab.types import ProviderSpec, Snapshot
 
 from .keys import key_row
 
 MASK = "***"
 
-_ONLY_REFERENCES = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})*")
 _USER_INFO = re.compile(r"(?<=://)[^/@]*@")
 
 
@@ -34,9 +34,9 @@ def masked(snapshot: Snapshot) -> dict[str, Any]:
 
 def _provider(spec: ProviderSpec) -> dict[str, Any]:
     tree: dict[str, Any] = msgspec.to_builtins(spec)
-    # A reference tells where the key comes from, not what it is; a default in it would be a key.
-    if not _ONLY_REFERENCES.fullmatch(spec.api_key):
-        tree["api_key"] = MASK
+    if spec.api_key:
+        # A reference tells where the key comes from, not what it is; a default in it would be a key.
+        tree["api_key"] = shown_reference(spec.api_key) or MASK
     tree["headers"] = dict.fromkeys(spec.headers, MASK)
     # Whatever a plugin understands may be a secret too.
     tree["options"] = dict.fromkeys(spec.options, MASK)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from trimtab.config import Config
 
 from .finding import Finding
+from .secrets import secret_findings
 
 GIB = 1 << 30
 
@@ -38,10 +39,7 @@ def _config(config: Config) -> list[Finding]:
     findings = [
         Finding.ok("config", str(config.source or "no file; the environment and the defaults decide"))
     ]
-    for name, variables in config.unset_variables(os.environ).items():
-        said = f"provider {name} needs {', '.join(variables)}, not set in this shell"
-        findings.append(Finding.fail("provider key", said, f"export {variables[0]}=... before `trimtab up`"))
-    return findings
+    return [*findings, *secret_findings(config)]
 
 
 def _folder(folder: Path) -> list[Finding]:

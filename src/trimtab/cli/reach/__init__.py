@@ -6,7 +6,7 @@ Never picks a storage backend: stores come from `serve`.
 Entry: `open_calls`, `running`, `admin`.
 """
 
-from .link import admin, quoted, running
+from .link import admin, quoted, running, running_on
 from .store import AdminCalls, Calls, call_json, open_calls, read_call
 from .traces import attributes_of, trace_json
 
@@ -20,5 +20,6 @@ __all__ = [
     "quoted",
     "read_call",
     "running",
+    "running_on",
     "trace_json",
 ]

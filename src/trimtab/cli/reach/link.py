@@ -15,6 +15,7 @@ from trimtab.cli.terminal import CommandFailed
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
+    from pathlib import Path
 
     from trimtab.serve import Running
 
@@ -32,14 +33,22 @@ def running(place: Place) -> Running:
         CommandFailed: none is running there; the mend says how to start it.
     """
     from trimtab.cli.config import load
+
+    return running_on(load(place).data_dir, f" --data {place.data}" if place.data else "")
+
+
+def running_on(folder: Path, option: str = "") -> Running:
+    """Return how to reach the Trimtab that runs on a data folder; `option` is what `trimtab up` would need.
+
+    Raises:
+        CommandFailed: none is running there; the mend says how to start it.
+    """
     from trimtab.serve import find_running
 
-    config = load(place)
-    found = find_running(config.data_dir)
+    found = find_running(folder)
     if found is None:
-        option = f" --data {place.data}" if place.data else ""
         raise CommandFailed(
-            f"no Trimtab is running on {config.data_dir}",
+            f"no Trimtab is running on {folder}",
             mend=f"start it in another terminal: trimtab up{option}",
         )
     return found

@@ -19,6 +19,7 @@ from . import (
     privacy,
     projects,
     providers,
+    readings,
     settings,
     users,
 )
@@ -35,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     *settings.ROUTES,
     *alerts.ROUTES,
     *account.ROUTES,
+    *readings.ROUTES,
     *audit.ROUTES,
     *health.ROUTES,
     *privacy.ROUTES,

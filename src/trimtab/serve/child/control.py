@@ -65,6 +65,7 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
             loop.add_signal_handler(signal.SIGHUP, reloads.set)
             background = [
                 tasks.create_task(control.machine.reload_on(reloads)),
+                tasks.create_task(control.machine.watch(reloads)),
                 tasks.create_task(control.alerts.run()),
                 tasks.create_task(control.keep_accounts()),
             ]

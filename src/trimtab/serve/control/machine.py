@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from trimtab.api import DemoFilled, Published, Restarted
+from trimtab.api import ConfigReading, DemoFilled, Published, Restarted
 from trimtab.ledger import read_all
 from trimtab.pipeline import read_targets
 from trimtab.serve.data import back_up
@@ -16,11 +16,9 @@ from trimtab.serve.log import log
 from trimtab.serve.runfile import read_processes
 from trimtab.types import Actor, CallerError, Snapshot, TargetHealth, TrimtabError
 
-from .room import Deed, Room
+from .config import history, watch
+from .room import SYSTEM, Deed, Room
 from .upkeep import fill_demo, replace_workers
-
-SYSTEM = Actor(name="system", role="admin")
-"""Stands in the audit log for a signal."""
 
 COUNTERS = (
     "requests",
@@ -96,18 +94,31 @@ class Machine:
         deed = Deed(action="config.reload", object="configuration")
         async with self._room.changing:
             try:
-                notes = await self._room.read_file()
-            except TrimtabError:
-                await self._room.note(actor, deed, refused=True)
+                reading = await self._room.read_file()
+            except TrimtabError as error:
+                refused = msgspec.structs.replace(deed, detail={"error": error.message})
+                await self._room.note(actor, refused, refused=True)
                 raise
+            deed = msgspec.structs.replace(deed, detail=reading.detail())
             generation = await self._room.change(actor, deed, lambda _: None)
-        return await self._room.wait_for(generation, notes)
+        return await self._room.wait_for(generation, reading.notes)
+
+    async def readings(self, limit: int) -> list[ConfigReading]:
+        """See `api.Machine.readings`."""
+        return await self._room.stores.app(lambda app: history(app, limit))
+
+    async def watch(self, asked: asyncio.Event) -> None:
+        """Ask for a reload whenever a watched file has changed, until cancelled."""
+        await watch(lambda: self._room.readings.watched, asked)
 
     async def restart(self, actor: Actor) -> Restarted:
         """See `api.Machine.restart`."""
         await self.reload(actor)
         await self._room.note(actor, Deed(action="workers.restart", object="workers"))
-        return await replace_workers(self._room.layout.run)
+        restarted = await replace_workers(self._room.layout.run)
+        if restarted.done and not restarted.error:
+            self._room.readings.workers_replaced()
+        return restarted
 
     async def fill_demo(self, actor: Actor) -> DemoFilled:
         """See `api.Machine.fill_demo`."""

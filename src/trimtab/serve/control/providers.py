@@ -8,6 +8,7 @@ import msgspec
 
 from trimtab.access import is_sealed, permits
 from trimtab.api import Moved, ProviderRow, ProviderTest, Published
+from trimtab.config import shown_reference
 from trimtab.pipeline import full_name
 from trimtab.providers import ProviderContext, make_provider
 from trimtab.providers.transport import parse_origin, screened
@@ -30,9 +31,6 @@ from trimtab.types import (
 from .compose import compose, gather
 from .provider_checks import MOST_MODELS, changes, check_key, check_spec
 from .room import Deed, Room
-
-_REFERENCE: Final = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
-"""What a key is that is nothing but references: it may be shown, for it tells where the key is, not what."""
 
 _HINT: Final = 4
 _HINTED: Final = 20
@@ -82,8 +80,8 @@ class Providers:
         )
 
     def _hint(self, spec: ProviderSpec) -> str:
-        if _REFERENCE.fullmatch(spec.api_key):
-            return spec.api_key
+        if shown := shown_reference(spec.api_key):
+            return shown
         if is_sealed(spec.api_key):
             plain = self._room.seal.open(spec) if self._room.opens(spec) else ""
         else:

@@ -31,6 +31,7 @@ from trimtab.types import (
 )
 
 from .compose import Stored, compose, gather
+from .config import Reading, Readings
 from .limits import Accounts
 from .stores import Stores
 
@@ -39,14 +40,8 @@ OBEY_S: Final = 5.0
 
 _LOOK_S: Final = 0.02
 
-_AT_START: Final = "at the next start of `trimtab up`"
-
-_NEEDS_RESTART: Final = {
-    "gateway": f"with `trimtab restart` (`host`, `port` and `workers`: {_AT_START})",
-    "console": _AT_START,
-    "own": _AT_START,
-}
-"""Sections whose settings belong to processes, not to the snapshot, and when a change of them takes effect."""
+SYSTEM: Final = Actor(name="system", role="admin")
+"""Stands in the audit log for a start, a signal and the watch of the file."""
 
 
 class Deed(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,8 +73,7 @@ class Room:
         self.config: Config | None = None
         """What the file says, as it was read last; None before."""
         self._options = options
-        self._first: Config | None = None
-        """What the file said when this process started."""
+        self.readings = Readings(layout.root, seal.mark)
         self._judged: dict[str, tuple[ProviderSpec, str]] = {}
         """Provider → as it was judged last, and what is wrong with it."""
 
@@ -92,21 +86,27 @@ class Room:
             ConfigError: the configuration cannot be used, and nothing older is there to go on with.
             StorageError: it cannot be written; call it again.
         """
+        deed = Deed(action="config.read", object="configuration")
         try:
-            await self.read_file()
+            reading = await self.read_file()
+            if reading.changes:
+                await self.note(SYSTEM, msgspec.structs.replace(deed, detail=reading.detail()))
         except ConfigError as error:
             if not self._options.restarts:
                 raise
             # The workers serve what was published before; so do we, until the file is mended.
             log.error("the configuration is refused, what was in force stays: %s", error)
+            await self.note(
+                SYSTEM, msgspec.structs.replace(deed, detail={"error": error.message}), refused=True
+            )
             held = await self.stores.app(lambda _: self.stores.snapshots.load())
             mine = tuple(spec for spec in held.providers if spec.reach == "any")
             self.base = msgspec.structs.replace(held, providers=mine, keys=())
         async with self.changing:
             await self.publish()
 
-    async def read_file(self) -> tuple[str, ...]:
-        """Read the configuration again and take it as the base; return what the caller should know.
+    async def read_file(self) -> Reading:
+        """Read the configuration again and take it as the base; return what it came to.
 
         Raises:
             ConfigError: it cannot be used; the base stays.
@@ -114,16 +114,12 @@ class Room:
         options = self._options
         path = None if options.config is None else Path(options.config)
         config = load_config(path, env=os.environ, data_dir=Path(options.data_dir))
-        self._first = self._first or config
         # With these settings the own model's process was started; options of the command line are in them.
         base = await asyncio.to_thread(declared, msgspec.structs.replace(config, own=options.own))
+        base = msgspec.structs.replace(base, read_us=self.clock.now_us())
         await check_snapshot(base, self.layout.run)
         self.base, self.fixed, self.config = base, config.declared, config
-        return tuple(
-            f"[{name}] has changed; that takes effect {_NEEDS_RESTART[name]}"
-            for name in _NEEDS_RESTART
-            if getattr(config, name) != getattr(self._first, name)
-        )
+        return self.readings.take(config)
 
     # Publishing
 

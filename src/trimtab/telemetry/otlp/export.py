@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from trimtab.config import expand
+from trimtab.config import Sources, expand
 from trimtab.providers.transport import Client, ClientOptions
 from trimtab.telemetry.sink import Batch, Sent, SinkContext, SinkRefused, SinkUnavailable
 from trimtab.types import ConfigError, TrimtabError
@@ -65,21 +65,22 @@ class OtlpSink:
         """Prepare; nothing is sent yet.
 
         Raises:
-            ConfigError: endpoint, headers, proxy or CA file cannot be used, or a variable is not set.
+            ConfigError: endpoint, headers, proxy or CA file cannot be used, a variable is not set, or a file or
+                command gives nothing.
         """
         self._options = options
         self._context = context
         self.every_s = options.metrics_every_s if "metrics" in options.signals else 0.0
-        env = context.env
+        env, sources = context.env, Sources()
         self._client = Client(
             ClientOptions(
                 base_url=options.endpoint,
                 what=f"telemetry.{context.name}",
                 connect_s=options.timeout_s,
                 max_connections=4,
-                proxy=expand(options.proxy, env),
+                proxy=expand(options.proxy, env, sources),
                 ca_file=options.ca_file,
-                headers=tuple((name, expand(value, env)) for name, value in options.headers.items()),
+                headers=tuple((name, expand(value, env, sources)) for name, value in options.headers.items()),
                 max_reply_bytes=_REPLY_BYTES,
                 content_type=_CONTENT_TYPES[options.encoding],
             )

@@ -5,7 +5,7 @@ import os
 import msgspec
 
 from trimtab.access import Seal
-from trimtab.config import expand
+from trimtab.config import Sources, expand
 from trimtab.telemetry.alerts import Addressed
 from trimtab.types import ProviderSpec, Reach, Webhook
 
@@ -18,13 +18,13 @@ def sealed(seal: Seal, webhook: Webhook) -> Webhook:
 
 
 def opened(seal: Seal, webhook: Webhook) -> Webhook:
-    """Return a webhook in plain.
+    """Return a webhook in plain. One of the file may have a command run for its secret: not on an event loop.
 
     Raises:
-        ConfigError: it was sealed with another secret, or a variable is not set.
+        ConfigError: it was sealed with another secret, a variable is not set, or a file or command gives nothing.
     """
     if webhook.owner == "file":
-        return msgspec.structs.replace(webhook, secret=expand(webhook.secret, os.environ))
+        return msgspec.structs.replace(webhook, secret=expand(webhook.secret, os.environ, Sources()))
     url = seal.open(_bound(webhook.name, "", webhook.url))
     secret = seal.open(_bound(webhook.name, url, webhook.secret)) if webhook.secret else ""
     return msgspec.structs.replace(webhook, url=url, secret=secret)

@@ -146,7 +146,7 @@ class Watching:
             return Outcome(0, "the webhook was removed", again=False)
         try:
             private = self._room.base.policy.private_addresses
-            to = addressed(self._room.seal, webhook, private_addresses=private)
+            to = await asyncio.to_thread(addressed, self._room.seal, webhook, private_addresses=private)
         except ConfigError as error:
             return Outcome(0, error.message.replace("provider 'webhook/", "webhook '"), again=True)
         return await self._sender.send(to, delivery, event, now_us)
