@@ -76,7 +76,7 @@ from .events import (
 )
 from .exchange import Completion, Deadlines, Generate, Provider, Reply, ReplyHead, Request
 from .ids import IdSource, id_floor, id_time_us, new_id
-from .money import NUSD_PER_USD, charge_nusd, format_usd, price_nusd, round_nusd
+from .money import NUSD_PER_USD, TOKENS_PER_PRICE, charge_nusd, format_usd, price_nusd, round_nusd
 from .people import (
     ROLES,
     Actor,
@@ -101,13 +101,14 @@ from .snapshot import (
     TargetSpec,
     WeightedRelease,
 )
-from .usage import Usage
+from .usage import Usage, later
 
 __all__ = [
     "CONTENT_EVENTS",
     "NUSD_PER_USD",
     "ROLES",
     "SNAPSHOT_FORMAT",
+    "TOKENS_PER_PRICE",
     "Actor",
     "AddressRefused",
     "AmbiguousModel",
@@ -203,6 +204,7 @@ __all__ = [
     "format_usd",
     "id_floor",
     "id_time_us",
+    "later",
     "new_id",
     "price_nusd",
     "round_nusd",

@@ -11,6 +11,7 @@ from trimtab.storage import CallQuery, Erasure
 from trimtab.storage.sqlite import open_call_store
 from trimtab.storage.sqlite.connection import connect
 from trimtab.storage.sqlite.payload import PayloadCodec
+from trimtab.storage.sqlite.rows import ADDED
 from trimtab.storage.sqlite.schema import DAY_FORMATS, LOOKUPS
 from trimtab.testing.calls import NOON_MS, sample_call, unfinished
 from trimtab.types import Call, FeedbackGiven, StorageError, new_id
@@ -131,6 +132,8 @@ def age(path: Path) -> None:
         connection.execute(f"DROP INDEX {name}")
     connection.execute("DELETE FROM meta WHERE name IN ('complete', 'clean')")
     connection.execute("DELETE FROM rollup WHERE cube = 3")
+    for name in ADDED:
+        connection.execute(f"ALTER TABLE calls DROP COLUMN {name}")
     connection.close()
 
 

@@ -17,7 +17,7 @@ NOON_US = 1_790_078_400_000_000
 def plan(path: Path, query: CallQuery) -> str:
     connection = connect(path, formats=DAY_FORMATS, read_only=True)
     try:
-        statement = Search(query).statement(DAY, 0)
+        statement = Search(query).statement(DAY, 0, "c.id")
         rows = connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values).fetchall()
         return "; ".join(str(row[3]) for row in rows)
     finally:
@@ -70,7 +70,7 @@ def test_a_quote_in_a_value_is_a_value(day_file: Path) -> None:
         name: hostile
         for name in ("project", "model", "route", "user", "session", "tag", "error_code", "text")
     }
-    statement = Search(CallQuery(**values)).statement(DAY, 0)
+    statement = Search(CallQuery(**values)).statement(DAY, 0, "c.id")
     assert "DROP" not in statement.sql
     assert plan(day_file, CallQuery(**values))
 

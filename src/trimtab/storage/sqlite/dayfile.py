@@ -29,7 +29,6 @@ _INSERT = (
     f"INSERT OR IGNORE INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
     "RETURNING id, place"
 )
-_SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls"
 _FEEDBACK = f"SELECT {', '.join(FEEDBACK_COLUMNS)} FROM feedback"
 _NOTHING: Parts = (b"", b"", b"")
 _CHUNK = 500
@@ -48,6 +47,8 @@ class DayFile:
         self._codec = codec
         self._complete = False
         self._connection = connect(path, formats=DAY_FORMATS, read_only=read_only)
+        with storage_errors(path):
+            self._missing = upkeep.missing_columns(self._connection)
 
     def close(self) -> None:
         """Release the file."""
@@ -121,7 +122,7 @@ class DayFile:
 
     def _forget(self, place: int, tally: Tally) -> None:
         """Take an unfinished call out, so that its finished self can be stored in its place."""
-        row = self._connection.execute(_SELECT + " WHERE place = ?", (place,)).get
+        row = self._connection.execute(self._select() + " WHERE place = ?", (place,)).get
         old = from_row(row, _NOTHING, ())
         if old.opened.purpose == "live":
             tally.take_back(facts_of(old, row[1]))
@@ -228,7 +229,9 @@ class DayFile:
             return False
         with storage_errors(self.path):
             added = upkeep.complete(self._connection)
+            upkeep.add_columns(self._connection)
         self._complete = True
+        self._missing = frozenset()
         return added
 
     def erase(self, condition: Condition) -> Iterator[bytes]:
@@ -286,7 +289,7 @@ class DayFile:
     def get(self, blob: bytes) -> Call | None:
         """Return a call with its payload, without feedback; or None."""
         with storage_errors(self.path), snapshot(self._connection):
-            row = self._connection.execute(_SELECT + " WHERE id = ?", (blob,)).get
+            row = self._connection.execute(self._select() + " WHERE id = ?", (blob,)).get
             return None if row is None else from_row(row, self._payload(row[0]), ())
 
     def find(self, search: Search, limit: int, *, payload: bool) -> list[Call]:
@@ -294,7 +297,7 @@ class DayFile:
         with storage_errors(self.path), snapshot(self._connection):
             reach = self._displacement()
             rows: list[tuple[Any, ...]] = []
-            for row in self._connection.execute(*search.statement(self.day, reach)):
+            for row in self._connection.execute(*search.statement(self.day, reach, self.columns("c."))):
                 # A call may stand up to `reach` above its own place: only rows further down than that
                 # are surely older than the last one of the page.
                 if len(rows) >= limit and row[0] < rows[limit - 1][0] - reach:
@@ -355,6 +358,15 @@ class DayFile:
             if cube == "minute_project" and not self.is_complete():
                 return
             tally.recount(self._connection, cube)
+
+    def columns(self, prefix: str = "") -> str:
+        """Return what to select for a row in the order of `COLUMNS`; NULL for what an older file lacks."""
+        if self._missing:  # its writer may just have added them
+            self._missing = upkeep.missing_columns(self._connection)
+        return ", ".join("NULL" if name in self._missing else f"{prefix}{name}" for name in COLUMNS)
+
+    def _select(self) -> str:
+        return f"SELECT {self.columns()} FROM calls"
 
     def _displacement(self) -> int:
         """Return how far above its own place a call may stand."""

@@ -72,6 +72,8 @@ CREATE TABLE calls (
     findings BLOB,
     closed_release TEXT,
     closed_epoch TEXT,
+    usage_more BLOB,
+    reported_cost_nusd INTEGER,
     model TEXT NOT NULL AS (coalesce(nullif(closed_model, ''), opened_model)) VIRTUAL,
     release TEXT NOT NULL AS (coalesce(nullif(closed_release, ''), opened_release)) VIRTUAL,
     epoch TEXT NOT NULL AS (coalesce(nullif(closed_epoch, ''), opened_epoch)) VIRTUAL

@@ -9,7 +9,6 @@ from trimtab.storage.ports import CallQuery
 from trimtab.storage.words import match_expression
 from trimtab.types import StorageError
 
-from .rows import COLUMNS
 from .schema import INDEXED, index_name
 
 _FILTERS = (
@@ -55,8 +54,8 @@ class Search:
             last = min(last, id_ms(self.before) // MS_PER_DAY)
         return query.since_us // 1000 // MS_PER_DAY, last
 
-    def statement(self, day: int, displacement: int) -> Statement:
-        """Return the SQL for a file of that day, whose calls stand at most `displacement` too high."""
+    def statement(self, day: int, displacement: int, columns: str) -> Statement:
+        """Return the SQL for `columns` of a file of that day, whose calls stand at most `displacement` too high."""
         where, values = self._bounds(day, displacement)
         equal = {name: getattr(self._query, name) for name in _FILTERS if getattr(self._query, name)}
         model = self._query.model
@@ -69,7 +68,6 @@ class Search:
             where.append(f"c.{column} = ?")
             values.append(value)
         source, by = self._source(equal, where, values)
-        columns = ", ".join(f"c.{column}" for column in COLUMNS)
         conditions = " AND ".join(where) or "1"
         return Statement(
             f"SELECT {columns} FROM {source} WHERE {conditions} ORDER BY {by} DESC", tuple(values)

@@ -7,6 +7,7 @@ from trimtab.types import StorageError
 
 from .connection import transaction
 from .rollups import CUBES, Tally
+from .rows import ADDED
 from .schema import create_lookups
 
 _MERGE_PAGES = 2000
@@ -32,6 +33,18 @@ def complete(connection: apsw.Connection) -> bool:
         tally.write(connection)
         _set_meta(connection, "complete", 1)
     return True
+
+
+def missing_columns(connection: apsw.Connection) -> frozenset[str]:
+    """Return which columns of `rows.ADDED` the file lacks: it was made by an earlier version."""
+    there = {row[1] for row in connection.execute("PRAGMA table_info(calls)")}
+    return frozenset(ADDED) - there
+
+
+def add_columns(connection: apsw.Connection) -> None:
+    """Add the columns that the file lacks; no row is rewritten for it."""
+    for name in sorted(missing_columns(connection)):
+        connection.execute(f"ALTER TABLE calls ADD COLUMN {name} {ADDED[name]}")
 
 
 def note_deletion(connection: apsw.Connection) -> None:
