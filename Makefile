@@ -8,7 +8,7 @@ ARGS ?=
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile -o faulthandler_timeout=180
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-slow lint types coverage bench peers verify-1 verify-2 errors-page admin-api-page env env-dev \
+.PHONY: help up test test-slow lint types coverage bench peers verify-1 verify-2 verify-3 errors-page admin-api-page env env-dev \
   clean
 
 help: ## Say what there is
@@ -46,6 +46,9 @@ verify-1: env-dev ## Every promise of the first issue, with its figure; ARGS="--
 
 verify-2: env-dev ## Every promise of the second issue: console, SDK, privacy; ARGS="--only NAME" for one
 	@$(PY) -m tools.verify --issue 2 $(ARGS)
+
+verify-3: env-dev ## Every promise of the third issue: money, limits, resilience; ARGS="--only NAME" for one
+	@$(PY) -m tools.verify --issue 3 $(ARGS)
 
 errors-page: env ## Write docs/reference/errors.md anew from the code
 	@$(PY) -m tools.errors_page

@@ -60,6 +60,7 @@ TITLES = {
     "audit": "Audit log",
     "call": "Calls",
     "traffic": "Sums over calls",
+    "spend": "What calls cost",
     "model": "Models",
     "snapshot": "Snapshot",
     "openapi": "Description",

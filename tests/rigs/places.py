@@ -10,6 +10,9 @@ PARTS = {
     "/home/series.json",
     "/home/waiting",
     "/privacy/-/export",
+    "/spend.csv",
+    "/spend/figures",
+    "/spend/series.json",
 }
 """Routes that are no pages: data, downloads, and what stands inside a page."""
 
@@ -18,6 +21,7 @@ MORE = (
     "/calls?live=1",
     "/calls?state=error&text=invoice",
     "/keys?project=shop",
+    "/spend?by=user&range=7d",
     "/models?id=openai/gpt-4o",
     "/providers/anthropic",
     "/settings/-/history?name=data.payload",

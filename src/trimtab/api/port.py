@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow
+from trimtab.storage import BillQuery, BillRow, CallQuery, Cube, Erasure, RollupRow, SessionRow
 from trimtab.types import (
     Actor,
     AuditEntry,
@@ -40,6 +40,10 @@ class Records(Protocol):
 
     async def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
         """Return a cube's rows; see `CallStore.rollup`."""
+        ...
+
+    async def bill(self, query: BillQuery) -> list[BillRow]:
+        """Return sums over calls; see `CallStore.bill`."""
         ...
 
     def export(self, query: CallQuery) -> AsyncIterator[list[Call]]:

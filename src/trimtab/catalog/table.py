@@ -98,8 +98,7 @@ class Catalog:
         Raises:
             ConfigError: the overrides are not in the format, or name what does not exist.
         """
-        packaged = (resources.files("trimtab.catalog") / "data" / "models.json").read_bytes()
-        table = decode(packaged, "packaged catalog")
+        table = decode(packaged(), "packaged catalog")
         return cls(lay_over(table, decode(overrides, "catalog overrides")) if overrides else table)
 
     def names(self) -> list[str]:
@@ -167,6 +166,16 @@ class Catalog:
         if len(self._resolved) < RESOLVED_KEPT + len(self._timelines):
             self._resolved[model] = timeline
         return timeline
+
+
+def packaged() -> bytes:
+    """Return the packaged table as it was packed. Reads one file."""
+    return (resources.files("trimtab.catalog") / "data" / "models.json").read_bytes()
+
+
+def packaged_sha256() -> str:
+    """Return the packaged table's SHA-256."""
+    return hashlib.sha256(packaged()).hexdigest()
 
 
 def _total(usage: Usage, price: Price) -> int:

@@ -21,6 +21,8 @@ _COMMANDS = {
     "settings": "admin.settings:app",
     "audit": "admin.audit:audit",
     "models": "models:app",
+    "prices": "prices:app",
+    "bill": "bill:app",
     "config": "config:app",
     "erase": "data.erase:erase",
     "export": "data.transfer:export",

@@ -1,9 +1,23 @@
-"""What a call cost, part by part: the split of a sum that was computed when the call ended."""
+"""What a call cost, part by part, and what calls of every purpose cost together."""
 
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal, get_args
 
 from trimtab.catalog import Catalog, Price
+from trimtab.storage import BillQuery, BillRow
 from trimtab.types import Call, charge_nusd
+
+DAY_US = 86_400_000_000
+By = Literal["model", "key", "project", "user", "route"]
+BY: tuple[By, ...] = get_args(By)
+RANGES = {"7d": 7, "30d": 30, "90d": 90}
+"""Name → days, the present one included."""
+
+_KEPT = 32
+_FRESH_US = 60_000_000
 
 
 @dataclass(frozen=True)
@@ -67,3 +81,81 @@ def _split(call: Call, price: Price | None) -> list[tuple[str, int, int]]:
         "request": 1 if price and price.request else 0,
     }
     return [(name, max(0, count), getattr(price, name) if price else 0) for name, count in counts.items()]
+
+
+@dataclass(frozen=True)
+class Spend:
+    """A bill: rows by what was asked, and the days that they come to."""
+
+    by: By
+    rows: list[BillRow]
+    """Most expensive first; the key is what was asked by."""
+    days: list[tuple[int, BillRow]]
+    """(start in seconds since 1970, sums), empty days too."""
+    total: BillRow
+    unpriced: list[BillRow]
+    """Models with calls that have no known price."""
+
+    @property
+    def estimated_share(self) -> float | None:
+        """Estimated calls of those that used something."""
+        return self.total.estimated / self.total.requests if self.total.requests else None
+
+
+Ask = Callable[[BillQuery], Awaitable[list[BillRow]]]
+"""`Records.bill`."""
+
+
+class Bills:
+    """Makes bills, and keeps each for a minute: a page, its chart and its file ask for the same one."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, By, str], tuple[int, Spend]] = OrderedDict()
+
+    async def get(self, ask: Ask, span: str, by: By, project: str, now_us: int) -> Spend:
+        """Return a bill over the days of a range; scans the calls of those days."""
+        key = (span, by, project)
+        at_us, spend = self._kept.get(key, (0, None))
+        if spend is None or not 0 <= now_us - at_us < _FRESH_US:
+            spend = await _spend(ask, RANGES[span], by, project, now_us)
+            self._kept[key] = (now_us, spend)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return spend
+
+
+async def _spend(ask: Ask, count: int, by: By, project: str, now_us: int) -> Spend:
+    first = now_us // DAY_US - count + 1
+    since_us = first * DAY_US
+    cells = await ask(BillQuery(by=("day", by), since_us=since_us, project=project))
+    models = cells
+    if by != "model":
+        models = await ask(BillQuery(by=("day", "model"), since_us=since_us, project=project))
+    rows, days = _grouped(cells, 1), {row.key[0]: row for row in _grouped(cells, 0)}
+    total = BillRow(key=())
+    for row in rows:
+        total = total.plus(row)
+    return Spend(
+        by=by,
+        rows=rows,
+        days=[(day * 86_400, days.get(_name(day), BillRow(key=()))) for day in range(first, first + count)],
+        total=total,
+        unpriced=[row for row in _grouped(models, 1) if row.unpriced],
+    )
+
+
+def _grouped(cells: list[BillRow], part: int) -> list[BillRow]:
+    groups: dict[str, BillRow] = {}
+    for cell in cells:
+        name = cell.key[part]
+        groups[name] = groups.get(name, BillRow(key=(name,))).plus(cell)
+    return sorted(groups.values(), key=lambda row: (-row.cost_nusd, row.key))
+
+
+def _name(day: int) -> str:
+    """Return a day since 1970 as the store names it.
+
+    >>> _name(20000)
+    '2024-10-04'
+    """
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 
 from .app_port import AppStore, Move
 from .atomic import write_atomically
-from .ports import CallQuery, CallStore, Cube, Erasure, RollupRow, SessionRow, SnapshotStore, SpanStore
+from .ports import (
+    BillKey,
+    BillQuery,
+    BillRow,
+    CallQuery,
+    CallStore,
+    Cube,
+    Erasure,
+    RollupRow,
+    SessionRow,
+    SnapshotStore,
+    SpanStore,
+)
 
 if TYPE_CHECKING:
     from .lines import LINE_FORMAT, call_line, read_call_line
@@ -18,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = [
     "LINE_FORMAT",
     "AppStore",
+    "BillKey",
+    "BillQuery",
+    "BillRow",
     "CallQuery",
     "CallStore",
     "Cube",

@@ -7,6 +7,7 @@ Entry: the classes themselves.
 """
 
 from .call import (
+    NOT_BILLED,
     Attempt,
     Call,
     CallKind,
@@ -105,6 +106,7 @@ from .usage import Usage, later
 
 __all__ = [
     "CONTENT_EVENTS",
+    "NOT_BILLED",
     "NUSD_PER_USD",
     "ROLES",
     "SNAPSHOT_FORMAT",

@@ -10,7 +10,7 @@ from trimtab.console import admin
 from trimtab.console.routes import Route
 from trimtab.console.site import MenuGroup
 
-from . import call, calls, home, preferences, sessions, sign_in
+from . import call, calls, home, preferences, sessions, sign_in, spend
 
 ROUTES: tuple[Route, ...] = (
     *sign_in.ROUTES,
@@ -19,12 +19,16 @@ ROUTES: tuple[Route, ...] = (
     *calls.ROUTES,
     *call.ROUTES,
     *sessions.ROUTES,
+    *spend.ROUTES,
     *admin.ROUTES,
 )
 """Every page and action of the console."""
 
 _MENU: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("nav.watch", (("nav.home", "/"), ("nav.calls", "/calls"), ("nav.sessions", "/sessions"))),
+    (
+        "nav.watch",
+        (("nav.home", "/"), ("nav.calls", "/calls"), ("nav.sessions", "/sessions"), ("nav.spend", "/spend")),
+    ),
     (
         "nav.configure",
         (

@@ -95,6 +95,7 @@ def back_up(
         copying.log(layout.log)
         copying.databases(layout)
         copying.plain_files(layout.counters, (".counters",))
+        copying.plain_files(layout.root / "catalog", (".json", ".jsonl"))
         if with_secret and (layout.root / SECRET_FILE).exists():
             copying.plain_file(layout.root / SECRET_FILE)
         manifest = BackupManifest(

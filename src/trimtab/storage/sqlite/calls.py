@@ -19,9 +19,10 @@ from trimtab.storage.days import (
     id_text,
     parse_file_name,
 )
-from trimtab.storage.ports import CallQuery, Cube, Erasure, RollupRow, SessionRow
+from trimtab.storage.ports import BillQuery, BillRow, CallQuery, Cube, Erasure, RollupRow, SessionRow
 from trimtab.types import Call, FeedbackGiven, StorageError
 
+from . import billing
 from .connection import storage_errors
 from .dayfile import DayFile
 from .erase import calls_of, feedback_of
@@ -321,6 +322,11 @@ class SqliteCallStore:
     def recount(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
         """See `CallStore.recount`."""
         return self._rollup(cube, since_us, until_us, stored=False)
+
+    def bill(self, query: BillQuery) -> list[BillRow]:
+        """See `CallStore.bill`. About two seconds a million calls."""
+        with self._using():
+            return billing.together(file.bill(query) for file in self._files(*billing.days(query)))
 
     def _rollup(self, cube: Cube, since_us: int, until_us: int, *, stored: bool) -> list[RollupRow]:
         until_us = until_us or _FOREVER

@@ -9,12 +9,12 @@ from typing import Any
 import apsw
 
 from trimtab.storage.days import place_of
-from trimtab.storage.ports import Cube, SessionRow
+from trimtab.storage.ports import BillQuery, BillRow, Cube, SessionRow
 from trimtab.storage.text import call_text
 from trimtab.storage.words import index_text
 from trimtab.types import Call, FeedbackGiven, StorageError
 
-from . import lookups, upkeep
+from . import billing, lookups, upkeep
 from .connection import connect, snapshot, storage_errors, transaction
 from .erase import Condition, erase_calls, erase_feedback
 from .gaps import wipe_gaps
@@ -358,6 +358,13 @@ class DayFile:
             if cube == "minute_project" and not self.is_complete():
                 return
             tally.recount(self._connection, cube)
+
+    def bill(self, query: BillQuery) -> list[BillRow]:
+        """Return sums over the calls of this file."""
+        with storage_errors(self.path), snapshot(self._connection):
+            self.columns()  # looks again for what an older file lacks
+            reported = "NULL" if self._missing else "reported_cost_nusd"
+            return billing.of_file(self._connection, query, reported)
 
     def columns(self, prefix: str = "") -> str:
         """Return what to select for a row in the order of `COLUMNS`; NULL for what an older file lacks."""
