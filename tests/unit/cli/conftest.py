@@ -161,7 +161,7 @@ class StubControl:
     async def keys(self):
         return self.held
 
-    async def add_key(self, actor, name, project, payload):
+    async def add_key(self, actor, name, project, payload, cache_ttl_s=None):
         plain, key = make_key(name, project=project, payload=payload)
         self.held.append(key)
         return plain, key, Published(generation=2, obeyed=True)

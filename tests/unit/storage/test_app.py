@@ -266,7 +266,9 @@ def test_a_key_is_kept_as_its_hash_only(tmp_path: Path) -> None:
     connection = open_raw(path)
     columns = [row[1] for row in connection.execute("PRAGMA table_info(key)")]
     connection.close()
-    assert columns == ["id", "sha256", "name", "project", "payload", "created_us", "revoked"]
+    assert columns == [
+        "id", "sha256", "name", "project", "payload", "created_us", "revoked", "cache_ttl_s",
+    ]  # fmt: skip
 
 
 def test_a_default_project_can_be_changed(tmp_path: Path) -> None:

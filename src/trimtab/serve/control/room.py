@@ -12,10 +12,11 @@ from trimtab.access import Refusals, Repeated, Seal, is_sealed
 from trimtab.api import Published
 from trimtab.config import Config, load_config
 from trimtab.serve.child.check import check_snapshot
+from trimtab.serve.data import note_in_force
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
 from trimtab.serve.options import ChildOptions
-from trimtab.serve.publish import declared
+from trimtab.serve.publish import declared, read_catalog
 from trimtab.serve.runfile import read_processes
 from trimtab.storage import AppStore
 from trimtab.types import (
@@ -119,6 +120,8 @@ class Room:
         base = await asyncio.to_thread(declared, msgspec.structs.replace(config, own=options.own))
         await check_snapshot(base, self.layout.run)
         self.base, self.fixed, self.config = base, config.declared, config
+        overrides = read_catalog(config.catalog_file)
+        await asyncio.to_thread(note_in_force, self.layout.root, overrides, base.catalog, self.clock.now_us())
         return tuple(
             f"[{name}] has changed; that takes effect {_NEEDS_RESTART[name]}"
             for name in _NEEDS_RESTART
