@@ -65,6 +65,7 @@ TITLES = {
     "call": "Calls",
     "trace": "Traces",
     "traffic": "Sums over calls",
+    "spend": "What calls cost",
     "model": "Models",
     "snapshot": "Snapshot",
     "openapi": "Description",

@@ -1,5 +1,7 @@
 """Both lanes of a stream, whatever passes through them: nothing is lost, added or reordered."""
 
+from functools import reduce
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from trimtab.types import (
     ToolCallDelta,
     Usage,
     UsageReport,
+    later,
 )
 
 some_text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12) | st.sampled_from(
@@ -31,7 +34,14 @@ logprobs = st.none() | st.builds(
     some_text,
     st.floats(-100, 0),
 )
-usage = st.builds(Usage, count, count, count, count, count, count, count)
+usage = st.builds(
+    lambda read, wrote, thought, *parts: Usage(
+        read, wrote + thought, parts[0], parts[1], thought, *parts[2:]
+    ),
+    st.integers(1, 10**7),
+    *[count] * 6,
+)
+"""What a provider may report: some input, and reasoning within the output."""
 started = st.builds(Started, some_text, some_text, some_text | st.just(""), st.integers(0, 2**40))
 content = st.one_of(
     st.builds(ContentDelta, some_text, choice, logprobs),
@@ -162,7 +172,7 @@ def test_the_tally_of_a_stream_is_the_completion_that_its_events_make(start, eve
     parts = [e for e in events if not isinstance(e, UsageReport)]
     reports = [e.usage for e in events if isinstance(e, UsageReport)]
     finishes = {e.choice: e.reason for e in parts if isinstance(e, Finish)}
-    assert tally.usage == (reports[-1] if reports else None)
+    assert tally.usage == (reduce(later, reports) if reports else None)
     assert tally.finishes == finishes
     assert tally.content_seen == any(not isinstance(e, Finish) for e in parts)
     assert tally.empty == (not parts)

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,20 @@ from trimtab.api import (
     Published,
     Restarted,
 )
-from trimtab.api.port import Erased, Moved, ProviderRow, ProviderTest, SettingRow
+from trimtab.api.answers import Erased, Moved, ProviderRow, ProviderTest, SettingRow
 from trimtab.limits import period_of
 from trimtab.stats import LogHistogram
-from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow, Trace, TraceRow
+from trimtab.storage import (
+    BillQuery,
+    BillRow,
+    CallQuery,
+    Cube,
+    Erasure,
+    RollupRow,
+    SessionRow,
+    Trace,
+    TraceRow,
+)
 from trimtab.types import (
     ROLES,
     Actor,
@@ -130,6 +141,18 @@ class FakeRecords:
             self._rollups[cube] = roll_up(cube, self.calls)
         rows = self._rollups[cube]
         return [r for r in rows if r.start_us >= since_us and (not until_us or r.start_us < until_us)]
+
+    async def bill(self, query: BillQuery) -> list[BillRow]:
+        found: dict[tuple[str, ...], BillRow] = {}
+        for call in self.calls:
+            o = call.opened
+            if not query.since_us <= o.opened_us < (query.until_us or 1 << 62):
+                continue
+            if any(getattr(query, name) not in ("", value) for name, value in (("project", o.project),)):
+                continue
+            row = bill_row(call, query.by)
+            found[row.key] = found[row.key].plus(row) if row.key in found else row
+        return [found[key] for key in sorted(found)]
 
     async def export(self, query: CallQuery) -> AsyncIterator[list[Call]]:
         found = await self.find(query, payload=True)
@@ -666,4 +689,24 @@ def cell_row(cube: Cube, start_us: int, key: tuple[str, ...], calls: list[Call])
         input_tokens=sum(c.usage.input_tokens for c in closed),
         output_tokens=sum(c.usage.output_tokens for c in closed),
         latency=LogHistogram([c.latency_ms for c in calls if c.latency_ms is not None]).pack(),
+    )  # fmt: skip
+
+
+def bill_row(call: Call, by: tuple[str, ...]) -> BillRow:
+    """Return one call as a row of a bill."""
+    o, c = call.opened, call.closed
+    model = (c.model if c else "") or o.model
+    keys = {
+        "day": datetime.fromtimestamp(o.opened_us / 1e6, UTC).strftime("%Y-%m-%d"),
+        "project": o.project, "key": o.key, "user": o.user, "route": o.route, "model": model,
+        "provider": c.provider if c else "",
+    }  # fmt: skip
+    key = tuple(keys[name] for name in by)
+    if c is None:
+        return BillRow(key=key, calls=1, unfinished=1)
+    used = c.usage.input_tokens > 0 or c.usage.output_tokens > 0
+    return BillRow(
+        key=key, calls=1, requests=used, estimated=c.usage.estimated, unpriced=used and not c.price_version,
+        input_tokens=c.usage.input_tokens, cached_tokens=c.usage.cached_tokens,
+        output_tokens=c.usage.output_tokens, cost_nusd=c.cost_nusd,
     )  # fmt: skip

@@ -12,6 +12,9 @@ PARTS = {
     "/home/series.json",
     "/home/waiting",
     "/privacy/-/export",
+    "/spend.csv",
+    "/spend/figures",
+    "/spend/series.json",
 }
 """Routes that are no pages: data, downloads, and what stands inside a page."""
 
@@ -20,6 +23,7 @@ MORE = (
     "/calls?live=1",
     "/calls?state=error&text=invoice",
     "/keys?project=shop",
+    "/spend?by=user&range=7d",
     "/models?id=openai/gpt-4o",
     "/providers/anthropic",
     "/limits/gpt",

@@ -99,13 +99,14 @@ class Tour:
         self._send("/preferences", press=f"button[lang='{self.watch.look.language}']")
         if not self.calls:
             self._await("/home/waiting")
-            for path in ("/calls", "/sessions", "/traces"):
+            for path in ("/calls", "/sessions", "/traces", "/spend"):
                 self._see(path)
             self._missing("/calls/019ab7e5-0000-7000-8000-000000000000")
             self._missing("/sessions/one?session=nobody")
             return
         for query in ("?range=1h", "?range=7d", "?range=24h&top=users", "?range=24h&top=keys"):
             self._see(f"/{query}")
+        self._see("/spend")
         self._see("/sessions")
         self.page.locator("tbody tr a").first.click()
         self.page.wait_for_load_state()
@@ -132,6 +133,8 @@ class Tour:
         self._look("feedback")
 
     def _lists(self) -> None:
+        self._see("/spend", "spend-all")
+        self._download("a[href^='/spend.csv']")
         self._see("/calls?model=nothing")
         self._see("/calls?live=1")
         self._await("/calls/rows")

@@ -6,6 +6,28 @@ _DAYS = "tests/e2e/test_bad_days.py::"
 
 FIRE: Checks = {
     "architecture": Check("rooms, sizes, contracts, dependencies", "architecture"),
+    "bill": Check(
+        "the bill equals the provider's",
+        tests=(
+            (
+                "replayed usage of every kind that compatible upstreams report sums to the bill exactly, streams too; "
+                "estimated rows are marked",
+                ("tests/integration/test_provider_usage.py",),
+            ),
+            (
+                "a reconcile run names every planted difference, and no other",
+                ("tests/unit/bill", "tests/unit/cli/test_bill.py"),
+            ),
+            (
+                "sums for a bill are those of the calls",
+                ("tests/unit/storage/test_bill.py", "tests/contract/test_stores.py"),
+            ),
+            (
+                "spend pages come to the same sums, and their file holds no formula",
+                ("tests/unit/console/test_spend_pages.py",),
+            ),
+        ),
+    ),
     "budgets": Check(
         "budgets across workers and crashes",
         tests=(

@@ -28,7 +28,8 @@ from .app import ROUTES, make_api
 from .machine_port import Machine
 from .nouns import CallRow, call_query, call_row, is_trace_id, model_rows, trace_reply
 from .openapi import document
-from .port import Control, Objects, People, Records
+from .port import Control, Objects, People
+from .records_port import Records
 from .table import Route
 
 __all__ = [

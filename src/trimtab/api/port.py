@@ -1,15 +1,11 @@
 """What the API and the console ask of the process they live in: one port, in five parts."""
 
-from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Protocol
 
-from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow, Trace, TraceRow
 from trimtab.types import (
     Actor,
     AuditEntry,
     BudgetSpec,
-    Call,
-    FeedbackGiven,
     KeySpec,
     LimitSpec,
     PayloadPolicy,
@@ -24,7 +20,6 @@ from trimtab.types import (
 from .alert_port import Alerts
 from .answers import (
     BudgetRow,
-    Erased,
     LimitRow,
     Moved,
     ProviderRow,
@@ -33,54 +28,7 @@ from .answers import (
     SettingRow,
 )
 from .machine_port import Machine
-
-
-class Records(Protocol):
-    """Calls and what was said of them."""
-
-    async def find(self, query: CallQuery, *, payload: bool) -> list[Call]:
-        """Return matching calls, newest first."""
-        ...
-
-    async def get(self, call_id: str) -> Call | None:
-        """Return one call with payload and feedback, or None."""
-        ...
-
-    async def sessions(self, *, project: str = "", before: str = "", limit: int = 50) -> list[SessionRow]:
-        """Return sessions, newest first; see `CallStore.sessions`."""
-        ...
-
-    async def traces(self, *, project: str = "", before: str = "", limit: int = 50) -> list[TraceRow]:
-        """Return traces that have spans, newest first; see `SpanStore.traces`."""
-        ...
-
-    async def trace(self, trace_id: str, *, most_spans: int, most_calls: int) -> Trace | None:
-        """Return one trace's spans and calls, or None; see `SpanStore.trace`."""
-        ...
-
-    async def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
-        """Return a cube's rows; see `CallStore.rollup`."""
-        ...
-
-    def export(self, query: CallQuery) -> AsyncIterator[list[Call]]:
-        """Yield all matching calls with payload, newest first, a page at a time; `limit` is the whole."""
-        ...
-
-    async def give_feedback(self, actor: Actor, call_id: str, fields: dict[str, Any]) -> FeedbackGiven:
-        """Record feedback on a call; `fields` are name, score, value, comment, correction.
-
-        Raises:
-            NotFound: there is no such call.
-        """
-        ...
-
-    async def erase(self, actor: Actor, what: Erasure) -> Erased:
-        """Erase a user's or a session's calls everywhere; returns when no trace is left in store and log.
-
-        Raises:
-            CallerError: neither user nor session is given.
-        """
-        ...
+from .records_port import Records
 
 
 class People(Protocol):

@@ -10,7 +10,8 @@ Entry: `Catalog.load`.
 
 from .estimate import estimate_request_tokens, estimate_tokens
 from .format import CATALOG_FORMAT, CatalogFile, ModelEntry, PriceEntry, PriceParts, Profile
-from .table import Catalog, Cost, Price
+from .overlay import stack
+from .table import Catalog, Cost, Price, packaged_sha256
 
 __all__ = [
     "CATALOG_FORMAT",
@@ -24,4 +25,6 @@ __all__ = [
     "Profile",
     "estimate_request_tokens",
     "estimate_tokens",
+    "packaged_sha256",
+    "stack",
 ]

@@ -12,11 +12,17 @@ CATALOG_FORMAT = 1
 DAY_US = 86_400_000_000
 """Microseconds in a day."""
 
-PRICE_PARTS = ("input", "output", "cached", "cache_write", "reasoning", "audio_input", "audio_output")
+PRICE_PARTS = (
+    "input", "output", "cached", "cache_write", "cache_write_1h", "reasoning", "audio_input", "audio_output",
+    "image_input", "image_output", "citation", "request", "search",
+)  # fmt: skip
 
 
 class PriceParts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """USD per million tokens, as decimal text; None: billed at the price of the part it lies within."""
+    """USD per million tokens, as decimal text; None: billed at the price of the part it lies within, if it is in one.
+
+    `request` and `search` are USD each.
+    """
 
     input: str | None = None
     output: str | None = None
@@ -24,9 +30,19 @@ class PriceParts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Input read from the provider's prompt cache."""
     cache_write: str | None = None
     """Input written into the provider's prompt cache."""
+    cache_write_1h: str | None = None
+    """The same where it is kept for an hour instead of five minutes; None: as `cache_write`."""
     reasoning: str | None = None
     audio_input: str | None = None
     audio_output: str | None = None
+    image_input: str | None = None
+    image_output: str | None = None
+    citation: str | None = None
+    """Text that the provider fetched itself, beside the input; None: not billed."""
+    request: str | None = None
+    """Of one call, whatever its tokens; None: nothing."""
+    search: str | None = None
+    """Of one search of the web; None: nothing."""
 
 
 class LongContext(PriceParts, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -195,7 +211,7 @@ def _check_parts(parts: PriceParts, where: str) -> None:
             price_nusd(text)
         except (ValueError, ArithmeticError):
             raise ConfigError(
-                f'{where}.{part}: {text!r} is no price; write USD per million tokens as text, such as "0.15"'
+                f'{where}.{part}: {text!r} is no price; write an amount in USD as text, such as "0.15"'
             ) from None
 
 

@@ -1,12 +1,12 @@
 """How tables combine: a user's overrides over the packaged table, `like`, and dated snapshots of a family."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from trimtab.types import ConfigError
 
-from .format import CatalogFile, ModelEntry, Profile, ProviderEntry
+from .format import CatalogFile, ModelEntry, Profile, ProviderEntry, decode
 
 _FIRST_YEAR, _LAST_MONTH, _LAST_DAY = "2000", 12, 31
 
@@ -28,6 +28,20 @@ def lay_over(base: CatalogFile, over: CatalogFile) -> CatalogFile:
         providers=providers,
         models=models,
     )
+
+
+def stack(*layers: bytes | dict[str, Any]) -> dict[str, Any]:
+    """Return several tables as one, each laid over those before it, as parsed JSON.
+
+    Raises:
+        ConfigError: one of them is not in the format.
+    """
+    table = decode(layers[0], "the first table")
+    for layer in layers[1:]:
+        if layer:
+            table = lay_over(table, decode(layer, "catalog overrides"))
+    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(table))
+    return made
 
 
 def resolve_like(name: str, table: CatalogFile) -> ModelEntry:

@@ -6,20 +6,22 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from trimtab.types import Usage, price_nusd, round_nusd
+from trimtab.types import TOKENS_PER_PRICE, Usage, price_nusd, round_nusd
 
 from .format import CatalogFile, ModelEntry, PriceEntry, PriceParts, Profile, day_us, decode
 from .overlay import family, lay_over, resolve_like
 
-STANDARD_TIERS = frozenset({"default", "standard", "auto"})
+STANDARD_TIERS = frozenset({"default", "standard", "auto", "on_demand", "standard_only"})
 """Names under which providers report their ordinary service tier."""
+
+RARE_PARTS = ("cache_write_1h", "image_input", "image_output", "citation", "request", "search")
 
 RESOLVED_KEPT = 4096
 """Snapshot names remembered at most: callers choose the names, so the memory must have an end."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """Prices in nano-USD per million tokens; every part is filled in."""
+    """Prices in nano-USD per million tokens, or for one request or search; every part is filled in."""
 
     since_us: int
     """In force from here on, in microseconds since 1970."""
@@ -30,13 +32,27 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: int
     audio_input: int
     audio_output: int
+    cache_write_1h: int = 0
+    image_input: int = 0
+    image_output: int = 0
+    citation: int = 0
+    request: int = 0
+    search: int = 0
+    rare: bool = False
+    """Whether any of the parts after `audio_output` has a price of its own."""
     long_over_tokens: int = 0
     """A call with more input than this is billed by `long`."""
     long: "Price | None" = None
     tiers: dict[str, "Price"] = {}
 
     def charge(self, usage: Usage, tier: str = "") -> int | None:
-        """Return what a usage costs, in nano-USD, rounded once; None where the tier has no known price."""
+        """Return what a usage costs, in nano-USD, rounded once; None where the tier has no known price.
+
+        Args:
+            usage: what was used.
+            tier: the service tier; empty: the one that the usage names.
+        """
+        tier = tier or usage.tier
         price = self if not tier or tier in STANDARD_TIERS else self.tiers.get(tier)
         if price is None:
             return None
@@ -82,8 +98,7 @@ class Catalog:
         Raises:
             ConfigError: the overrides are not in the format, or name what does not exist.
         """
-        packaged = (resources.files("trimtab.catalog") / "data" / "models.json").read_bytes()
-        table = decode(packaged, "packaged catalog")
+        table = decode(packaged(), "packaged catalog")
         return cls(lay_over(table, decode(overrides, "catalog overrides")) if overrides else table)
 
     def names(self) -> list[str]:
@@ -116,15 +131,15 @@ class Catalog:
     def cost(self, model: str, usage: Usage, at_us: int, tier: str = "") -> Cost:
         """Return what a call cost at the prices in force when it opened. About a microsecond.
 
-        Nested parts are billed once: cached, cache-write and audio tokens lie within `input_tokens`;
-        reasoning and audio tokens within `output_tokens`. A part without a price of its
+        Nested parts are billed once: cached, cache-write, audio and image tokens lie within `input_tokens`;
+        reasoning, audio and image tokens within `output_tokens`. A part without a price of its
         own is billed at its total's.
 
         Args:
             model: `provider/model`.
             usage: the tokens.
             at_us: when the call opened, in microseconds since 1970.
-            tier: the service tier, as the provider reports it.
+            tier: the service tier; empty: the one that the usage names.
         """
         price = self.price(model, at_us)
         if price is None:
@@ -153,6 +168,16 @@ class Catalog:
         return timeline
 
 
+def packaged() -> bytes:
+    """Return the packaged table as it was packed. Reads one file."""
+    return (resources.files("trimtab.catalog") / "data" / "models.json").read_bytes()
+
+
+def packaged_sha256() -> str:
+    """Return the packaged table's SHA-256."""
+    return hashlib.sha256(packaged()).hexdigest()
+
+
 def _total(usage: Usage, price: Price) -> int:
     """Add a usage up in its disjoint parts, in nano-USD for a million tokens; counts below zero count as zero.
 
@@ -175,11 +200,33 @@ def _total(usage: Usage, price: Price) -> int:
     if (n := usage.audio_output_tokens) > 0:
         total += n * price.audio_output
         rest_out -= n
+    if price.rare:
+        extra, less_in, less_out = _rare(usage, price)
+        total += extra
+        rest_in -= less_in
+        rest_out -= less_out
     if rest_in > 0:
         total += rest_in * price.input
     if rest_out > 0:
         total += rest_out * price.output
     return total
+
+
+def _rare(usage: Usage, price: Price) -> tuple[int, int, int]:
+    """Return what the parts cost that few models bill apart, and how many tokens that is of the input and output."""
+    total = max(usage.citation_tokens, 0) * price.citation
+    total += (price.request + max(usage.searches, 0) * price.search) * TOKENS_PER_PRICE
+    # Billed at the price of five minutes so far.
+    total += max(usage.cache_write_1h_tokens, 0) * (price.cache_write_1h - price.cache_write)
+    less_in = less_out = 0
+    # Pictures may lie in the cached part too: without a price of their own they must not be taken out of the rest.
+    if price.image_input != price.input and usage.image_input_tokens > 0:
+        less_in = usage.image_input_tokens
+        total += less_in * price.image_input
+    if price.image_output != price.output and usage.image_output_tokens > 0:
+        less_out = usage.image_output_tokens
+        total += less_out * price.image_output
+    return total, less_in, less_out
 
 
 def _timeline(entry: ModelEntry) -> _Timeline:
@@ -212,6 +259,13 @@ def _fill(parts: PriceParts, since_us: int) -> Price:
         reasoning=price_nusd(parts.reasoning or parts.output),
         audio_input=price_nusd(parts.audio_input or parts.input),
         audio_output=price_nusd(parts.audio_output or parts.output),
+        cache_write_1h=price_nusd(parts.cache_write_1h or parts.cache_write or parts.input),
+        image_input=price_nusd(parts.image_input or parts.input),
+        image_output=price_nusd(parts.image_output or parts.output),
+        citation=price_nusd(parts.citation or "0"),
+        request=price_nusd(parts.request or "0"),
+        search=price_nusd(parts.search or "0"),
+        rare=any(getattr(parts, part) is not None for part in RARE_PARTS),
     )
 
 

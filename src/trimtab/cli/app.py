@@ -25,6 +25,8 @@ _COMMANDS = {
     "alerts": "admin.alerts:app",
     "audit": "admin.audit:audit",
     "models": "models:app",
+    "prices": "money.prices:app",
+    "bill": "money.bill:app",
     "config": "config:app",
     "erase": "data.erase:erase",
     "export": "data.transfer:export",

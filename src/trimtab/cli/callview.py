@@ -177,9 +177,16 @@ def _usage_text(closed: Closed) -> str:
         "reasoning": usage.reasoning_tokens,
         "audio in": usage.audio_input_tokens,
         "audio out": usage.audio_output_tokens,
+        "pictures in": usage.image_input_tokens,
+        "pictures out": usage.image_output_tokens,
+        "kept for an hour": usage.cache_write_1h_tokens,
     }
     inside = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
-    return text + (f" (of these {inside})" if inside else "") + (", estimated" if usage.estimated else "")
+    beside = {"of citations": usage.citation_tokens, "searches": usage.searches}
+    text += f" (of these {inside})" if inside else ""
+    text += "".join(f", {count} {name}" for name, count in beside.items() if count)
+    text += f", tier {one_line(usage.tier)}" if usage.tier else ""
+    return text + (", estimated" if usage.estimated else "")
 
 
 def _attempt(attempt: Attempt) -> str:
@@ -205,7 +212,9 @@ def _estimated(tokens: int, *, estimated: bool) -> str:
 def _cost(closed: Closed | None) -> str:
     if closed is None or not closed.price_version:
         return "-"
-    return format_usd(closed.cost_nusd) + (" (estimated)" if closed.usage.estimated else "")
+    said = closed.usage.reported_cost_nusd
+    reported = "" if said is None or said == closed.cost_nusd else f" (the provider says {format_usd(said)})"
+    return format_usd(closed.cost_nusd) + (" (estimated)" if closed.usage.estimated else "") + reported
 
 
 def last_words(call: Call) -> str:

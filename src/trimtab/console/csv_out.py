@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import AsyncIterator
 
+from trimtab.storage import BillRow
 from trimtab.types import Call
 
 from .content.conversation import preview
@@ -44,6 +45,20 @@ async def csv_lines(pages: AsyncIterator[list[Call]], *, words: bool) -> AsyncIt
     yield (_BOM + _lines([HEADER])).encode()
     async for calls in pages:
         yield _lines([_cells(call, words=words) for call in calls]).encode()
+
+
+def spend_csv(by: str, rows: list[BillRow]) -> bytes:
+    """Return a bill as a CSV file; a row a line."""
+    figures = (
+        "calls", "requests", "unfinished", "estimated", "unpriced", "input_tokens", "cached_tokens",
+        "cache_write_tokens", "output_tokens",
+    )  # fmt: skip
+    made: list[tuple[str, ...]] = [(by, *figures, "cost_usd", "reported_cost_usd")]
+    for row in rows:
+        counts = (str(getattr(row, name)) for name in figures)
+        reported = f"{row.reported_cost_nusd / 1e9:.9f}" if row.reported else ""
+        made.append((guarded(row.key[0]), *counts, f"{row.cost_nusd / 1e9:.9f}", reported))
+    return (_BOM + _lines(made)).encode()
 
 
 def _lines(rows: list[tuple[str, ...]]) -> str:

@@ -14,6 +14,7 @@ from minijinja import Environment
 from trimtab.catalog import Catalog
 from trimtab.types import Clock, Role, Snapshot, SystemClock
 
+from .costs import Bills
 from .once import Once
 from .shown import FILTERS
 from .sums import Overviews
@@ -87,6 +88,7 @@ class Site:
     templates: Environment = field(default_factory=_environment)
     once: Once = field(default_factory=Once)
     overviews: Overviews = field(default_factory=Overviews)
+    bills: Bills = field(default_factory=Bills)
     gateway_url: str = ""
     """Where applications call, for the examples; empty: the machine's health says it."""
 

@@ -1,5 +1,6 @@
 """The gate of a generation: which limits and budgets hold for a call, and what it may take at most."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -27,10 +28,11 @@ _PER_MILLION: Final = 1_000_000
 
 
 class _Rate(NamedTuple):
-    """Prices in nano-USD per million tokens."""
+    """Prices in nano-USD per million tokens; of the request itself, in nano-USD."""
 
     input: int = 0
     output: int = 0
+    request: int = 0
 
 
 class _Rates(NamedTuple):
@@ -40,7 +42,9 @@ class _Rates(NamedTuple):
     plain: _Rate
     """By which a call is reserved."""
     strict: _Rate
-    """The dearest part each, beyond the long context too: what no call can exceed."""
+    """The dearest part each, beyond the long context and in every tier too: what no call can exceed."""
+    bounded: bool
+    """False where a provider may bill searches or texts it fetches itself, as many as it likes."""
     priced: bool
     output_tokens: int
     """The most that any of the models can answer; 0: not known of all of them."""
@@ -92,7 +96,7 @@ class Gate:
             rates = self._rates[plan.release] = self._rate(plan, now_us)
         wrote, most = self._answer(ask, parsed, rates.output_tokens)
         strict = None
-        if most is not None:
+        if most is not None and rates.bounded:
             # A token is a byte at least; what surrounds the words is more than what separates them.
             strict = _charge(rates.strict, max(body, read), most)
         return Demand(read + wrote, _charge(rates.plain, read, wrote), strict, rates.priced)
@@ -117,6 +121,7 @@ class Gate:
         labels = {target.label for model in plan.models for target in model.targets}
         found = [self._catalog.price(label, now_us) for label in labels]
         prices = [price for price in found if price is not None]
+        every = [one for price in prices for one in _variants(price)]
         profiles = [self._catalog.profile(label) for label in labels]
         outputs = [profile.max_output_tokens if profile else 0 for profile in profiles]
         return _Rates(
@@ -124,11 +129,14 @@ class Gate:
             _Rate(
                 max((price.input for price in prices), default=0),
                 max((price.output for price in prices), default=0),
+                max((price.request for price in prices), default=0),
             ),
             _Rate(
-                max((_dearest_input(price) for price in prices), default=0),
-                max((_dearest_output(price) for price in prices), default=0),
+                max((_dearest_input(price) for price in every), default=0),
+                max((_dearest_output(price) for price in every), default=0),
+                max((price.request for price in every), default=0),
             ),
+            not any(price.search or price.citation for price in every),
             len(prices) == len(labels),
             max(outputs) if all(outputs) else 0,
         )
@@ -136,17 +144,24 @@ class Gate:
 
 def _charge(rate: _Rate, read: int, wrote: int) -> int:
     """Return what tokens cost, rounded up."""
-    return -(-(read * rate.input + wrote * rate.output) // _PER_MILLION)
+    return rate.request - (-(read * rate.input + wrote * rate.output) // _PER_MILLION)
+
+
+def _variants(price: Price) -> Iterator[Price]:
+    """Yield a price, and those of it in a long context and in other tiers."""
+    yield price
+    for other in (price.long, *price.tiers.values()):
+        if other is not None:
+            yield from _variants(other)
 
 
 def _dearest_input(price: Price) -> int:
-    own = max(price.input, price.cached, price.cache_write, price.audio_input)
-    return max(own, _dearest_input(price.long)) if price.long is not None else own
+    written = max(price.cache_write, price.cache_write_1h)
+    return max(price.input, price.cached, written, price.audio_input, price.image_input)
 
 
 def _dearest_output(price: Price) -> int:
-    own = max(price.output, price.reasoning, price.audio_output)
-    return max(own, _dearest_output(price.long)) if price.long is not None else own
+    return max(price.output, price.reasoning, price.audio_output, price.image_output)
 
 
 def _number(raw: msgspec.Raw) -> int:

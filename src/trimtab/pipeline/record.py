@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from trimtab.catalog import Catalog, estimate_request_tokens, estimate_tokens
-from trimtab.types import Attempt, CallState, Closed, Opened, Record, Usage
+from trimtab.types import NOT_BILLED, Attempt, CallState, Closed, Opened, Record, Usage
 from trimtab.types.errors import LedgerUnavailable
 
 from .ask import Ask, Parsed
@@ -14,23 +14,6 @@ from .state import Plan
 
 GIVEN_UP = "given_up"
 """Code of an attempt that was cancelled because another one of the same call had answered."""
-
-_NOT_BILLED = frozenset(
-    {
-        "unasked",
-        "provider_unreachable",
-        "provider_tls_failed",
-        "connect_timeout",
-        "rate_limited",
-        "provider_unavailable",
-        "provider_failed",
-        "provider_rejected",
-        "provider_auth_failed",
-        "own_model_unavailable",
-        "no_healthy_target",
-    }
-)
-"""Ends of an attempt after which the provider has done no work; after any other it may bill what it was sent."""
 
 
 class Recorder:
@@ -230,7 +213,7 @@ def _settled(
 def _estimate(outcome: Outcome, ask: Ask) -> Usage:
     """Estimate what an answered, cut or cancelled call used; one that nobody answered used nothing we know of."""
     last = outcome.attempts[-1].error_code if outcome.attempts else "unasked"
-    if outcome.state == "error" and not outcome.text and last in _NOT_BILLED:
+    if outcome.state == "error" and not outcome.text and last in NOT_BILLED:
         return Usage()
     return Usage(
         input_tokens=estimate_request_tokens(ask.body),

@@ -22,6 +22,7 @@ from trimtab.types import (
     ToolCallDelta,
     Usage,
     UsageReport,
+    later,
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -79,7 +80,7 @@ class Tally:
     def __init__(self) -> None:
         self.started: Started | None = None
         self.usage: Usage | None = None
-        """The last report: providers that report often report running totals."""
+        """The last report: providers that report often report running totals; see `later`."""
         self.finishes: dict[int, str] = {}
         self.content_seen = False
         """Whether any part of the answer has passed: after it, failing over would repeat text."""
@@ -103,7 +104,8 @@ class Tally:
         elif kind is Finish:
             self.finishes[event.choice] = event.reason  # type: ignore[union-attr]
         elif kind is UsageReport:
-            self.usage = event.usage  # type: ignore[union-attr]
+            usage = event.usage  # type: ignore[union-attr]
+            self.usage = usage if self.usage is None else later(self.usage, usage)
         else:
             self._add_rare(event)
 

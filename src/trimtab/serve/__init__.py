@@ -13,11 +13,12 @@ from .options import UpOptions
 from .runfile import Running, find_running
 
 if TYPE_CHECKING:
-    from .data import back_up, known_backups, migrate, migration_steps, restore
+    from .data import back_up, install_prices, known_backups, migrate, migration_steps, price_history, restore
     from .folder import Layout
     from .inside import in_process
     from .local import Local, erase_local, open_local, open_reader
     from .preflight import check_config
+    from .publish import price_layers
     from .start import up
 
 __all__ = [
@@ -30,11 +31,14 @@ __all__ = [
     "erase_local",
     "find_running",
     "in_process",
+    "install_prices",
     "known_backups",
     "migrate",
     "migration_steps",
     "open_local",
     "open_reader",
+    "price_history",
+    "price_layers",
     "restore",
     "up",
 ]
@@ -46,11 +50,14 @@ _LAZY: Final = {
     "check_config": "preflight",
     "erase_local": "local",
     "in_process": "inside",
+    "install_prices": "data",
     "known_backups": "data",
     "migrate": "data",
     "migration_steps": "data",
     "open_local": "local",
     "open_reader": "local",
+    "price_history": "data",
+    "price_layers": "publish",
     "restore": "data",
     "up": "start",
 }

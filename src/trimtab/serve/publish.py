@@ -9,6 +9,8 @@ from trimtab.config import OWN, Config
 from trimtab.config import Own as OwnSection
 from trimtab.types import ConfigError, ProviderSpec, Snapshot
 
+from .data import layered
+
 
 def own_model(own: OwnSection) -> str:
     """Return the own model's full name, `own/...`."""
@@ -29,7 +31,7 @@ def own_provider(own: OwnSection) -> ProviderSpec:
 
 
 def declared(config: Config) -> Snapshot:
-    """Return what the file and the environment declare, as generation 0. Reads the catalog file.
+    """Return what the file and the environment declare, as generation 0. Reads the catalog files.
 
     Raises:
         ConfigError: the catalog file cannot be read.
@@ -45,8 +47,17 @@ def declared(config: Config) -> Snapshot:
         limits=config.limits,
         budgets=config.budgets,
         default_model=own_model(own) if own.enabled and not config.providers else "",
-        catalog=read_catalog(config.catalog_file),
+        catalog=price_layers(config),
     )
+
+
+def price_layers(config: Config) -> dict[str, Any]:
+    """Return what lies over the packaged price table: the installation's own, and the configuration's file over it.
+
+    Raises:
+        ConfigError: one of them cannot be read.
+    """
+    return layered(config.data_dir, read_catalog(config.catalog_file))
 
 
 def read_catalog(path: Path | None) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from .app_port import AppStore, Move
 from .atomic import write_atomically
 from .nested import Piece, nested
 from .ports import (
+    BillKey,
+    BillQuery,
+    BillRow,
     CallQuery,
     CallStore,
     Cube,
@@ -31,6 +34,9 @@ __all__ = [
     "LINE_FORMAT",
     "AlertStore",
     "AppStore",
+    "BillKey",
+    "BillQuery",
+    "BillRow",
     "CallQuery",
     "CallStore",
     "Cube",

@@ -76,6 +76,56 @@ class SpendRow(msgspec.Struct, frozen=True, kw_only=True):
     cost_nusd: int
 
 
+BillKey = Literal["day", "quarter", "project", "key", "user", "route", "model", "provider", "served"]
+"""What a bill may be asked by. Days are UTC (`2026-11-25`); a quarter of an hour is its start in microseconds;
+`served` is the model as the provider names it."""
+
+
+class BillQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which calls to add up, by when they opened, and by what; empty fields do not filter."""
+
+    by: tuple[BillKey, ...] = ("model",)
+    since_us: int = 0
+    until_us: int = 0
+    """Exclusive; 0 is no bound."""
+    project: str = ""
+    provider: str = ""
+    upstream: bool = False
+    """Only what a provider was asked: answers from our own cache are left out."""
+
+
+class BillRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over the calls of one key: of every purpose, for all of them are billed."""
+
+    key: tuple[str, ...]
+    """As `BillQuery.by` says."""
+    calls: int = 0
+    requests: int = 0
+    """Calls that used something: what a provider counts."""
+    unfinished: int = 0
+    """Calls without an end: they may have been billed, and no figure here has them."""
+    estimated: int = 0
+    unpriced: int = 0
+    """Calls that used something for which no price is known."""
+    retried: int = 0
+    """Attempts given up before the last one, that may have been billed too."""
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    cost_nusd: int = 0
+    reported: int = 0
+    """Calls whose provider said what they cost."""
+    reported_cost_nusd: int = 0
+    computed_nusd: int = 0
+    """What we computed for the calls that `reported` counts."""
+
+    def plus(self, other: "BillRow") -> "BillRow":
+        """Return both rows' sums under this one's key."""
+        names = self.__struct_fields__[1:]
+        return BillRow(key=self.key, **{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """One session of an application's user, as far as its latest calls tell."""
 
@@ -165,6 +215,10 @@ class CallStore(Protocol):
 
         A key may occur several times: its rows are to be added.
         """
+        ...
+
+    def bill(self, query: BillQuery) -> list[BillRow]:
+        """Return sums over calls, in the order of keys. Scans the calls of those days."""
         ...
 
     def flush(self) -> None:

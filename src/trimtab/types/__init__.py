@@ -16,6 +16,7 @@ from .alerts import (
     WebhookFormat,
 )
 from .call import (
+    NOT_BILLED,
     Attempt,
     Call,
     CallKind,
@@ -89,7 +90,15 @@ from .events import (
 )
 from .exchange import Completion, Deadlines, Generate, Provider, Reply, ReplyHead, Request
 from .ids import IdSource, id_floor, id_time_us, new_id
-from .money import NUSD_PER_USD, charge_nusd, format_usd, price_nusd, round_nusd, usd_to_nusd
+from .money import (
+    NUSD_PER_USD,
+    TOKENS_PER_PRICE,
+    charge_nusd,
+    format_usd,
+    price_nusd,
+    round_nusd,
+    usd_to_nusd,
+)
 from .people import (
     ROLES,
     Actor,
@@ -121,13 +130,15 @@ from .snapshot import (
     WeightedRelease,
 )
 from .trace import parse_trace_parent
-from .usage import Usage
+from .usage import Usage, later
 
 __all__ = [
     "CONTENT_EVENTS",
+    "NOT_BILLED",
     "NUSD_PER_USD",
     "ROLES",
     "SNAPSHOT_FORMAT",
+    "TOKENS_PER_PRICE",
     "Actor",
     "AddressRefused",
     "AlertEvent",
@@ -245,6 +256,7 @@ __all__ = [
     "format_usd",
     "id_floor",
     "id_time_us",
+    "later",
     "new_id",
     "parse_trace_parent",
     "price_nusd",

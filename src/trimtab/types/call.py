@@ -22,6 +22,24 @@ PayloadPolicy = Literal["full", "masked", "hash", "none"]
 """What of the words is kept: all, all but what rails hide, only a SHA-256, nothing."""
 
 
+NOT_BILLED = frozenset(
+    {
+        "unasked",
+        "provider_unreachable",
+        "provider_tls_failed",
+        "connect_timeout",
+        "rate_limited",
+        "provider_unavailable",
+        "provider_failed",
+        "provider_rejected",
+        "provider_auth_failed",
+        "own_model_unavailable",
+        "no_healthy_target",
+    }
+)
+"""Ends of an attempt after which the provider has done no work; after any other it may bill what it was sent."""
+
+
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """One try of one target within a call."""
 

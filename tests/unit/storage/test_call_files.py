@@ -214,7 +214,8 @@ def test_no_field_of_a_call_is_lost(tmp_path: Path) -> None:
     call = sample_call(
         prompt_hash="h", prompt_label="production", epoch="openai/gpt-4o@e7", parent_call=new_id(),
         replay_of=new_id(), error_code="stream_cut", error_message="The stream was cut.", state="cancelled",
-        degraded=True, cache_hit=True, release="rel_2", usage=Usage(1, 2, 3, 4, 5, 6, 7, estimated=True),
+        degraded=True, cache_hit=True, release="rel_2",
+        usage=Usage(1, 2, 3, 4, 5, 6, 7, True, 8, 9, 10, 11, 12, "batch", 13),
     )  # fmt: skip
     assert call.closed is not None
     for struct in (call.opened, call.closed, call.closed.usage):

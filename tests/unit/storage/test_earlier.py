@@ -11,7 +11,7 @@ import apsw
 import msgspec
 import pytest
 
-from trimtab.storage import CallQuery, Erasure, RollupRow, read_call_line
+from trimtab.storage import BillQuery, CallQuery, Erasure, RollupRow, read_call_line
 from trimtab.storage.sqlite import convert_days, has_earlier_days, open_call_store, upgrade_steps
 from trimtab.storage.sqlite.connection import connect
 from trimtab.storage.sqlite.payload import PayloadCodec
@@ -257,6 +257,25 @@ def test_what_was_held_for_an_open_call_comes_along(tmp_path: Path, calls: list[
     spent = store.spend()
     assert sum(row.cost_nusd for row in spent) == costs
     assert {row.model for row in spent} <= {call.opened.model for call in calls}
+    store.close()
+
+
+def test_usage_of_later_versions_of_format_1_comes_along(tmp_path: Path, calls: list[Call]) -> None:
+    path = put(tmp_path)
+    connection = apsw.Connection(str(path))
+    connection.execute("ALTER TABLE calls ADD COLUMN reported_cost_nusd INTEGER")
+    connection.execute("ALTER TABLE calls ADD COLUMN usage_more BLOB")
+    more = msgspec.msgpack.encode((8, 9, 10, 11, 12, "batch"))
+    connection.execute(
+        "UPDATE calls SET usage_more = ?, reported_cost_nusd = 13 WHERE closed_us IS NOT NULL", (more,)
+    )
+    connection.close()
+    store = open_call_store(tmp_path)
+    closed = [call.closed for call in store.find(CallQuery(limit=1000)) if call.closed]
+    assert len(closed) == sum(call.closed is not None for call in calls)
+    assert {msgspec.structs.astuple(one.usage)[8:] for one in closed} == {(8, 9, 10, 11, 12, "batch", 13)}
+    [row] = store.bill(BillQuery(by=()))
+    assert (row.reported, row.reported_cost_nusd) == (len(closed), 13 * len(closed))
     store.close()
 
 

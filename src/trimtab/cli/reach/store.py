@@ -16,7 +16,7 @@ from .link import admin, quoted
 
 if TYPE_CHECKING:
     from trimtab.serve import Running
-    from trimtab.storage import CallQuery, Trace, TraceRow
+    from trimtab.storage import BillQuery, BillRow, CallQuery, Trace, TraceRow
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -44,8 +44,16 @@ class Calls(Protocol):
         ...
 
 
+class Bills(Calls, Protocol):
+    """Calls that can be added up too."""
+
+    def bill(self, query: BillQuery) -> list[BillRow]:
+        """Return sums over calls; see `CallStore.bill`."""
+        ...
+
+
 @contextmanager
-def open_calls(place: Place) -> Iterator[Calls]:
+def open_calls(place: Place) -> Iterator[Bills]:
     """Yield the calls that the options name.
 
     Raises:
@@ -85,6 +93,10 @@ class NoCalls:
         """Return nothing."""
         return None
 
+    def bill(self, query: BillQuery) -> list[BillRow]:
+        """Return nothing."""
+        return []
+
 
 class AdminCalls:
     """The calls of a running Trimtab, over its admin API."""
@@ -104,6 +116,18 @@ class AdminCalls:
                 break
             fields["before"] = reply["before"]
         return found
+
+    def bill(self, query: BillQuery) -> list[BillRow]:
+        """See `Bills.bill`."""
+        from trimtab.storage import BillRow
+
+        fields = {
+            **msgspec.structs.asdict(query),
+            "by": ",".join(query.by),
+            "upstream": "1" if query.upstream else "",
+        }
+        rows = admin(self._target, "GET", "spend", query=fields, timeout_s=None)["rows"]
+        return [_struct(BillRow, row | {"key": tuple(row["key"])}) for row in rows]
 
     def get(self, call_id: str) -> Call | None:
         """See `Calls.get`."""

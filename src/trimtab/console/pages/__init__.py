@@ -10,7 +10,7 @@ from trimtab.console import admin
 from trimtab.console.routes import Route
 from trimtab.console.site import MenuGroup
 
-from . import call, calls, home, preferences, sessions, sign_in, traces
+from . import call, calls, home, preferences, sessions, sign_in, spend, traces
 
 ROUTES: tuple[Route, ...] = (
     *sign_in.ROUTES,
@@ -20,6 +20,7 @@ ROUTES: tuple[Route, ...] = (
     *call.ROUTES,
     *sessions.ROUTES,
     *traces.ROUTES,
+    *spend.ROUTES,
     *admin.ROUTES,
 )
 """Every page and action of the console."""
@@ -32,6 +33,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("nav.calls", "/calls"),
             ("nav.sessions", "/sessions"),
             ("nav.traces", "/traces"),
+            ("nav.spend", "/spend"),
             ("nav.alerts", "/alerts"),
         ),
     ),

@@ -7,11 +7,12 @@ from types import TracebackType
 import msgspec
 
 from trimtab.providers.transport import Client, ClientOptions, Exchange
-from trimtab.types import Clock, Completion, Done, Frame, ProviderSpec, Reply, ReplyHead, Request
+from trimtab.types import Clock, Completion, ConfigError, Done, Frame, ProviderSpec, Reply, ReplyHead, Request
 from trimtab.types.errors import ConnectionLost, MalformedReply, ProviderError, StreamCut
 
 from . import decode
 from .stream import ChunkReader, SseFramer, data_of
+from .usage import ORDINARY, Nesting
 from .wire import ModelsWire
 
 _PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
@@ -40,6 +41,7 @@ class OpenAIProvider:
         self._spec = spec
         self._clock = clock
         self._needs_done = bool(spec.options.get("done_marker", True))
+        self.nesting = nesting_of(spec)
         self._client = Client(
             ClientOptions(
                 base_url=self.endpoint,
@@ -145,10 +147,11 @@ class _Open:
         # Most answers are there by now: they are read without another wait.
         body = exchange.take() if exchange.complete else await exchange.body()
         assert body is not None, "a complete reply has its body"
-        return decode.completion(body) if self._request.kind == "chat" else decode.embeddings(body)
+        read = decode.completion if self._request.kind == "chat" else decode.embeddings
+        return read(body, self._provider.nesting)
 
     async def frames(self) -> AsyncIterator[Frame]:
-        framer, reader, exchange = SseFramer(), ChunkReader(), self._exchange
+        framer, reader, exchange = SseFramer(), ChunkReader(self._provider.nesting), self._exchange
         take, feed, read = exchange.take, framer.feed, reader.read
         try:
             while (data := take()) != b"":
@@ -169,6 +172,23 @@ class _Open:
         elif not reader.finished or framer.rest.strip() or self._provider.needs_done:
             raise StreamCut("the provider's stream ended without its end marker")
         yield Frame(b"data: [DONE]\n\n", (Done(),))
+
+
+def nesting_of(spec: ProviderSpec) -> Nesting:
+    """Return what a provider's option `usage` says.
+
+    Raises:
+        ConfigError: it says something else than `Nesting` knows.
+    """
+    said = spec.options.get("usage")
+    if not said:
+        return ORDINARY
+    try:
+        return msgspec.convert(said, Nesting)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"provider {spec.name!r}: options.usage: {error}; see docs/how-to/prices.md for what it may say"
+        ) from None
 
 
 def _head(status: int, headers: list[tuple[bytes, bytes]]) -> ReplyHead:

@@ -18,17 +18,19 @@ from trimtab.types.errors import (
     RateLimited,
 )
 
-from .wire import CompletionWire, EmbeddingsWire, error_text, text_of, text_or_nothing
+from .usage import ORDINARY, Nesting, read_timings, read_usage
+from .wire import AnyCompletion, CompletionWire, EmbeddingsWire, error_text, text_of, text_or_nothing
 
 _completion = msgspec.json.Decoder(CompletionWire).decode
+_any_completion = msgspec.json.Decoder(AnyCompletion).decode
 _embeddings = msgspec.json.Decoder(EmbeddingsWire).decode
 
 _SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Codes of a 429 that no pause mends: the account is empty. Another target may still answer."""
 
 
-def completion(body: bytes) -> Completion:
-    """Read a `chat.completion`.
+def completion(body: bytes, nesting: Nesting = ORDINARY) -> Completion:
+    """Read a `chat.completion`; its usage by the provider's rules of nesting.
 
     Raises:
         MalformedReply: no JSON, or not of that shape.
@@ -36,14 +38,19 @@ def completion(body: bytes) -> Completion:
         ProviderFailed: an error object under a status of 200.
     """
     try:
-        reply = _completion(body)
+        try:
+            reply: AnyCompletion = _completion(body)
+        except msgspec.ValidationError:
+            reply = _any_completion(body)  # usage of an unusual shape, most likely
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedReply(f"the reply cannot be read: {error}; it begins {body[:80]!r}") from error
     if reply.error is not None:
         raise ProviderFailed(f"the provider answered 200 with an error: {error_text(reply.error)[0]}")
     if not reply.choices:
         raise EmptyReply("the provider's reply has no choices")
-    usage = None if reply.usage is None else reply.usage.parts()
+    usage = read_usage(reply.usage, reply.service_tier, nesting)
+    if usage is None and reply.timings is not None:
+        usage = read_timings(reply.timings)
     text = ""
     if usage is None:
         text = "".join(text_of(c.message.content) for c in reply.choices if c.message is not None)
@@ -58,8 +65,8 @@ def completion(body: bytes) -> Completion:
     )
 
 
-def embeddings(body: bytes) -> Completion:
-    """Read the list of embeddings.
+def embeddings(body: bytes, nesting: Nesting = ORDINARY) -> Completion:
+    """Read the list of embeddings; its usage by the provider's rules of nesting.
 
     Raises:
         MalformedReply: no JSON, or not of that shape.
@@ -77,7 +84,7 @@ def embeddings(body: bytes) -> Completion:
     return Completion(
         body=body,
         model=text_or_nothing(reply.model),
-        usage=None if reply.usage is None else reply.usage.parts(),
+        usage=read_usage(reply.usage, None, nesting),
     )
 
 

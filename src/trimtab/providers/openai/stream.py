@@ -18,11 +18,13 @@ from trimtab.types import (
     RefusalDelta,
     Started,
     ToolCallDelta,
+    Usage,
     UsageReport,
 )
 from trimtab.types.errors import MalformedReply
 
-from .wire import Chunk, ChunkChoice, Delta, error_text, text_of, text_or_nothing
+from .usage import ORDINARY, Nesting, read_timings, read_usage
+from .wire import AnyChunk, Chunk, ChunkChoice, Delta, error_text, text_of, text_or_nothing
 
 _BLANK_LINE = re.compile(rb"\n(?:\r?\n|\r)|\r\r")
 """The end of a line and of the empty one behind it; of a first `\\r\\n` only the `\\n` matters."""
@@ -30,6 +32,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _DONE = Frame(b"data: [DONE]\n\n", (Done(),))
 _NULL = msgspec.Raw(b"null")
 _chunk = msgspec.json.Decoder(Chunk).decode
+_any_chunk = msgspec.json.Decoder(AnyChunk).decode
 _LONGEST_BREAK = 3
 """A blank line may be split over two reads: so many bytes less one are looked at again."""
 
@@ -92,9 +95,10 @@ class ChunkReader:
         done: whether the end marker has been read.
     """
 
-    __slots__ = ("_started", "done", "finished")
+    __slots__ = ("_nesting", "_started", "done", "finished")
 
-    def __init__(self) -> None:
+    def __init__(self, nesting: Nesting = ORDINARY) -> None:
+        self._nesting = nesting
         self._started = self.finished = self.done = False
 
     def read(self, frame: bytes) -> Frame:
@@ -113,7 +117,10 @@ class ChunkReader:
                 self.done = True
                 return _DONE if frame == _DONE.raw else Frame(frame, _DONE.events)
         try:
-            chunk = _chunk(data)
+            try:
+                chunk: AnyChunk = _chunk(data)
+            except msgspec.ValidationError:
+                chunk = _any_chunk(data)  # usage of an unusual shape, most likely
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedReply(f"an event of the stream cannot be read: {error}") from error
         if chunk.error is not None:
@@ -121,7 +128,7 @@ class ChunkReader:
             return Frame(frame, (ProviderFault(message, code),))
         return self._events(frame, chunk)
 
-    def _events(self, frame: bytes, chunk: Chunk) -> Frame:
+    def _events(self, frame: bytes, chunk: AnyChunk) -> Frame:
         events: list[Event] = []
         if not self._started:
             self._started = True
@@ -143,12 +150,23 @@ class ChunkReader:
                 if choice.finish_reason is not None:
                     self.finished = True
                     events.append(Finish(choice.finish_reason, choice.index))
+                    if choice.usage is not None and (parts := read_usage(choice.usage, None, self._nesting)):
+                        events.append(UsageReport(parts))
         usage = chunk.usage
-        usage_only = False
-        if usage is not None and (parts := usage.parts()) is not None:
-            usage_only = not choices
-            events.append(UsageReport(parts))
-        return Frame(frame, tuple(events), usage_only)
+        if usage is not None or chunk.x_groq is not None or chunk.timings is not None:
+            parts = read_usage(usage, chunk.service_tier, self._nesting) or self._elsewhere(chunk)
+            if parts is not None:
+                events.append(UsageReport(parts))
+            # Zeros say nothing, and yet a client that did not ask for usage shall not get them.
+            return Frame(frame, tuple(events), not choices and usage is not None)
+        return Frame(frame, tuple(events))
+
+    def _elsewhere(self, chunk: AnyChunk) -> Usage | None:
+        """Return usage that does not stand where OpenAI has it."""
+        own = chunk.x_groq
+        if type(own) is dict and (parts := read_usage(own.get("usage"), chunk.service_tier, self._nesting)):
+            return parts
+        return read_timings(chunk.timings)
 
 
 def _deltas(events: list[Event], choice: ChunkChoice, delta: Delta) -> None:

@@ -8,71 +8,7 @@ from typing import Any
 
 import msgspec
 
-from trimtab.types import Usage
-
-MOST_TOKENS = 10**12
-"""A count above it is a provider's mistake (an underflow, say), and worth as much as none."""
-
-
-class PromptDetails(msgspec.Struct, frozen=True):
-    """`usage.prompt_tokens_details`."""
-
-    cached_tokens: Any = None
-    cache_write_tokens: Any = None
-    audio_tokens: Any = None
-
-
-class CompletionDetails(msgspec.Struct, frozen=True):
-    """`usage.completion_tokens_details`."""
-
-    reasoning_tokens: Any = None
-    audio_tokens: Any = None
-
-
-class UsageWire(msgspec.Struct, frozen=True):
-    """`usage`, with DeepSeek's name for cached tokens beside OpenAI's. Counts are checked when they are read."""
-
-    prompt_tokens: Any = None
-    completion_tokens: Any = None
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
-    prompt_cache_hit_tokens: Any = None
-
-    def parts(self) -> Usage | None:
-        """Return the billed parts, or None where the provider left the totals out or wrote nonsense."""
-        if self.prompt_tokens is None and self.completion_tokens is None:
-            return None
-        inputs, outputs = _count(self.prompt_tokens), _count(self.completion_tokens)
-        if inputs is None or outputs is None:
-            return None
-        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
-        if prompt is None and completion is None and self.prompt_cache_hit_tokens is None:
-            return Usage(inputs, outputs)
-        prompt, completion = prompt or PromptDetails(), completion or CompletionDetails()
-        return Usage(
-            input_tokens=inputs,
-            output_tokens=outputs,
-            cached_tokens=_count(prompt.cached_tokens) or _count(self.prompt_cache_hit_tokens) or 0,
-            cache_write_tokens=_count(prompt.cache_write_tokens) or 0,
-            reasoning_tokens=_count(completion.reasoning_tokens) or 0,
-            audio_input_tokens=_count(prompt.audio_tokens) or 0,
-            audio_output_tokens=_count(completion.audio_tokens) or 0,
-        )
-
-
-def _count(value: object) -> int | None:
-    """Return a count of tokens: a whole number in any spelling; absent is 0, anything else None."""
-    if type(value) is int:
-        return value if 0 <= value <= MOST_TOKENS else None
-    if value is None:
-        return 0
-    if isinstance(value, float | str):
-        try:
-            number = float(value)
-        except ValueError:
-            return None
-        return int(number) if number.is_integer() and 0 <= number <= MOST_TOKENS else None
-    return None
+from .usage import UsageWire
 
 
 def text_or_nothing(value: object) -> str:
@@ -117,18 +53,31 @@ class ChunkChoice(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
     logprobs: msgspec.Raw = msgspec.Raw()
     """Undecoded. Not `| None`: a union with `Raw` would take nothing but null."""
+    usage: Any = None
+    """Where Moonshot's streams have it."""
 
 
-class Chunk(msgspec.Struct, frozen=True):
-    """`chat.completion.chunk`, or the error object that some providers send in its place."""
+class AnyChunk(msgspec.Struct, frozen=True):
+    """`chat.completion.chunk`, or the error object that some providers send in its place; usage in any shape."""
 
     id: Any = None
     model: Any = None
     created: Any = None
     system_fingerprint: Any = None
     choices: list[ChunkChoice] | None = None
-    usage: UsageWire | None = None
+    usage: Any = None
+    service_tier: Any = None
+    x_groq: Any = None
+    """Groq's own place for a stream's usage."""
+    timings: Any = None
+    """llama.cpp's counts, there also where it sends no usage."""
     error: Any = None
+
+
+class Chunk(AnyChunk, frozen=True):
+    """The same with usage in its common shape, which nearly all have."""
+
+    usage: UsageWire | None = None
 
 
 class MessageChoice(msgspec.Struct, frozen=True):
@@ -138,15 +87,23 @@ class MessageChoice(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
 
 
-class CompletionWire(msgspec.Struct, frozen=True):
-    """`chat.completion`."""
+class AnyCompletion(msgspec.Struct, frozen=True):
+    """`chat.completion`, usage in any shape."""
 
     id: Any = None
     model: Any = None
     system_fingerprint: Any = None
     choices: list[MessageChoice] | None = None
-    usage: UsageWire | None = None
+    usage: Any = None
+    service_tier: Any = None
+    timings: Any = None
     error: Any = None
+
+
+class CompletionWire(AnyCompletion, frozen=True):
+    """The same with usage in its common shape, which nearly all have."""
+
+    usage: UsageWire | None = None
 
 
 class EmbeddingsWire(msgspec.Struct, frozen=True):
@@ -154,7 +111,7 @@ class EmbeddingsWire(msgspec.Struct, frozen=True):
 
     data: list[msgspec.Raw] | None = None
     model: Any = None
-    usage: UsageWire | None = None
+    usage: Any = None
     error: Any = None
 
 

@@ -9,7 +9,17 @@ import msgspec
 from trimtab.api import Erased
 from trimtab.ledger import Durability, LogWriter
 from trimtab.serve.data import known_backups
-from trimtab.storage import CallQuery, Cube, Erasure, RollupRow, SessionRow, Trace, TraceRow
+from trimtab.storage import (
+    BillQuery,
+    BillRow,
+    CallQuery,
+    Cube,
+    Erasure,
+    RollupRow,
+    SessionRow,
+    Trace,
+    TraceRow,
+)
 from trimtab.types import Actor, Call, CallerError, FeedbackGiven, NotFound, new_id
 
 from .erase import erase
@@ -75,6 +85,10 @@ class Records:
     async def rollup(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
         """See `api.Records.rollup`."""
         return await self._room.stores.calls(lambda calls: calls.rollup(cube, since_us, until_us))
+
+    async def bill(self, query: BillQuery) -> list[BillRow]:
+        """See `api.Records.bill`."""
+        return await self._room.stores.calls(lambda calls: calls.bill(query))
 
     async def export(self, query: CallQuery) -> AsyncIterator[list[Call]]:
         """See `api.Records.export`."""

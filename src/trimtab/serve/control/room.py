@@ -12,10 +12,11 @@ from trimtab.access import Refusals, Repeated, Seal, is_sealed
 from trimtab.api import Published
 from trimtab.config import Config, load_config
 from trimtab.serve.child.check import check_snapshot
+from trimtab.serve.data import note_in_force
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
 from trimtab.serve.options import ChildOptions
-from trimtab.serve.publish import declared
+from trimtab.serve.publish import declared, read_catalog
 from trimtab.serve.runfile import read_processes
 from trimtab.storage import AppStore
 from trimtab.types import (
@@ -119,6 +120,8 @@ class Room:
         base = msgspec.structs.replace(base, read_us=self.clock.now_us())
         await check_snapshot(base, self.layout.run)
         self.base, self.fixed, self.config = base, config.declared, config
+        overrides = read_catalog(config.catalog_file)
+        await asyncio.to_thread(note_in_force, self.layout.root, overrides, base.catalog, self.clock.now_us())
         return self.readings.take(config)
 
     # Publishing

@@ -2,6 +2,9 @@
 
 from .backup import BACKUP_FORMAT, BackupDone, back_up
 from .known import MANIFEST, known_backups
+from .prices import history as price_history
+from .prices import install_table as install_prices
+from .prices import layered, note_in_force
 from .restoring import restore
 from .upgrade import migrate, migration_steps
 
@@ -10,8 +13,12 @@ __all__ = [
     "MANIFEST",
     "BackupDone",
     "back_up",
+    "install_prices",
     "known_backups",
+    "layered",
     "migrate",
     "migration_steps",
+    "note_in_force",
+    "price_history",
     "restore",
 ]

@@ -106,6 +106,7 @@ def _write(layout: Layout, draft: Path, began_us: int, *, with_secret: bool) -> 
     copying.log(layout.log)
     copying.databases(layout)
     copying.plain_files(layout.counters, (".counters",))
+    copying.plain_files(layout.root / "catalog", (".json", ".jsonl"))
     if with_secret:
         copying.plain_file(layout.secret)
     manifest = BackupManifest(

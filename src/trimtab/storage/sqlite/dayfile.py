@@ -3,14 +3,14 @@
 # ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
 from trimtab.storage.days import place_of
-from trimtab.storage.ports import Cube, RollupRow, SessionRow, SpendRow
+from trimtab.storage.ports import Cube, RollupRow, SessionRow
 from trimtab.types import Call, FeedbackGiven, StorageError
 
 from . import lookups, upkeep
@@ -38,6 +38,7 @@ _FEEDBACK = f"SELECT {', '.join(FEEDBACK_COLUMNS)} FROM feedback"
 _CHUNK = 500
 """Values in one IN list; SQLite's own bound is 32,766."""
 
+_Read = TypeVar("_Read")
 _Stored = tuple[int, Call, bytes]
 """A call's number, the call, its id."""
 
@@ -200,18 +201,11 @@ class DayFile:
         if tags:
             run("INSERT OR IGNORE INTO tag (name, place) SELECT ?, place FROM calls WHERE doc = ?", tags)
 
-    def spend(self, since_us: int, until_us: int) -> list[SpendRow]:
-        """Return what calls that opened within the bounds cost, by caller and model."""
-        with storage_errors(self.path), snapshot(self._connection):
-            return lookups.spend(self._connection, self._names, since_us, until_us)
-
     def has_feedback(self, feedback_id: str) -> bool:
         """Return whether feedback of that id is stored here."""
         with storage_errors(self.path):
-            return (
-                self._connection.execute("SELECT 1 FROM feedback WHERE id = ?", (feedback_id,)).get
-                is not None
-            )
+            found = self._connection.execute("SELECT 1 FROM feedback WHERE id = ?", (feedback_id,)).get
+            return found is not None
 
     def has_call(self, blob: bytes) -> bool:
         """Return whether a call is stored here."""
@@ -383,6 +377,11 @@ class DayFile:
         """Return the stored rows of a cube, in the order of time, then of keys."""
         with storage_errors(self.path):
             return read_rollup(self._connection, cube, since_us, until_us)
+
+    def read(self, how: Callable[[apsw.Connection, Names], _Read]) -> _Read:
+        """Return what a function reads, on one snapshot."""
+        with storage_errors(self.path), snapshot(self._connection):
+            return how(self._connection, self._names)
 
     def recount(self, tally: Tally, cube: Cube) -> None:
         """Add what the calls themselves come to."""

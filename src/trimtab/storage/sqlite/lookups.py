@@ -1,4 +1,4 @@
-"""Finding a call by its provider's id, the newest calls that stand in a session, and what callers spent."""
+"""Finding a call by its provider's id, and the newest calls that stand in a session."""
 
 # ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
 
@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from trimtab.storage.days import id_text
-from trimtab.storage.ports import SessionRow, SpendRow
-
-from .packed.names import Names
+from trimtab.storage.ports import SessionRow
 
 LOOKED_AT = 5000
 """Calls that `sessions` looks at in one go."""
@@ -28,22 +26,6 @@ def find_response(connection: apsw.Connection, response_id: str) -> bytes | None
         "AND provider_response_id <> '' AND provider_response_id = ?2 ORDER BY place DESC LIMIT 1",
         (response_id[-8:], response_id),
     ).get
-    return found
-
-
-def spend(connection: apsw.Connection, names: Names, since_us: int, until_us: int) -> list[SpendRow]:
-    """Return what calls that opened within the bounds cost, by caller and model, on the caller's snapshot. Scans."""
-    # A text has one number in a file or none, so what is held groups as the texts would.
-    rows: Iterator[tuple[Any, ...]] = connection.execute(
-        "SELECT project, user, sum(cost_nusd), key, route, opened_model FROM calls "
-        "WHERE opened_us >= ? AND opened_us < ? AND cost_nusd > 0 GROUP BY project, user, key, route, opened_model",
-        (since_us, until_us),
-    )
-    found = []
-    for project, user, cost_nusd, *held in rows:
-        key, route, model = (names.value(one) or "" for one in held)
-        row = SpendRow(project=project, key=key, user=user, route=route, model=model, cost_nusd=cost_nusd)
-        found.append(row)
     return found
 
 

@@ -1,6 +1,6 @@
 """A Call as a row of `calls`, and back: nothing is lost but the payload, which is stored beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -67,11 +67,15 @@ _CLOSED = (
     "findings",
     "closed_release",
     "closed_epoch",
+    "usage_more",
+    "reported_cost_nusd",
 )
 COLUMNS = ("place", "id", "state", *_OPENED, *_CLOSED, "doc")
+"""In this order. `usage_more` is what of `Usage` few calls have, as a MessagePack array of the fields after
+`estimated`, without the reported cost; NULL where all are zero."""
 _NAMED_AT = tuple(at for at, column in enumerate(COLUMNS) if column in NAMED)
 _NO_END: tuple[Any, ...] = (None, None, None, "", None, None, None, "", None, None, None, None, None)
-_NO_END += (*(0,) * 9, None, None, None, None, None, None)
+_NO_END += (*(0,) * 9, None, None, None, None, None, None, None, None)
 _CLOSED_AT = 3 + len(_OPENED)
 
 FEEDBACK_COLUMNS = (
@@ -91,6 +95,10 @@ FEEDBACK_COLUMNS = (
 _encode = msgspec.msgpack.Encoder().encode
 _tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _attempts = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
+_more = msgspec.msgpack.Decoder(tuple[int | str, ...]).decode
+_USUAL = Usage.__struct_fields__.index("estimated") + 1
+"""How many fields of `Usage` have a column each."""
+_NO_MORE = msgspec.structs.astuple(Usage())[_USUAL:-1]
 _findings = msgspec.msgpack.Decoder(tuple[dict[str, Any], ...]).decode
 
 
@@ -153,6 +161,8 @@ def _no_end(reserved_nusd: int) -> tuple[Any, ...]:
 
 
 def _closed_values(c: Closed) -> tuple[Any, ...]:
+    usage = msgspec.structs.astuple(c.usage)
+    more = usage[_USUAL:-1]
     return (
         c.closed_us,
         c.first_byte_us,
@@ -167,7 +177,7 @@ def _closed_values(c: Closed) -> tuple[Any, ...]:
         c.fingerprint,
         c.finish_reason,
         _encode(c.attempts) if c.attempts else None,
-        *msgspec.structs.astuple(c.usage),
+        *usage[:_USUAL],
         c.cost_nusd,
         c.price_version,
         c.degraded,
@@ -175,6 +185,8 @@ def _closed_values(c: Closed) -> tuple[Any, ...]:
         _encode(c.findings) if c.findings else None,
         c.release,
         c.epoch,
+        _encode(more) if any(more) else None,
+        c.usage.reported_cost_nusd,
     )
 
 
@@ -203,11 +215,24 @@ def from_row(
     if c[0] is None:
         return Call(opened=opened, closed=None, state=row[2], feedback=feedback)
     parts_of_usage: tuple[Any, ...] = (*c[13:20], bool(c[20]))
+    if c[28] is not None or c[29] is not None:
+        more = _more(c[28]) if c[28] is not None else _NO_MORE
+        parts_of_usage = (*parts_of_usage, *more[: len(_NO_MORE)], c[29])
     attempts = _attempts(c[12]) if c[12] else ()
     head = (call_id, c[0], c[1], row[2], *c[2:12], attempts, Usage(*parts_of_usage), *c[21:23])
     findings = _findings(c[25]) if c[25] else ()
     values = (*head, bool(c[23]), bool(c[24]), response, findings, *c[26:28])
     return Call(opened=opened, closed=Closed(*values), state=row[2], feedback=feedback)
+
+
+def with_feedback(calls: Iterable[Call], given: Mapping[str, list[FeedbackGiven]]) -> list[Call]:
+    """Return calls with the feedback that was given on them, by their ids, oldest first."""
+    return [
+        msgspec.structs.replace(call, feedback=tuple(sorted(given[call.id], key=lambda f: (f.at_us, f.id))))
+        if call.id in given
+        else call
+        for call in calls
+    ]
 
 
 def feedback_row(given: FeedbackGiven) -> tuple[Any, ...]:

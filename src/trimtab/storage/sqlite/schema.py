@@ -77,6 +77,8 @@ CREATE TABLE calls (
     findings BLOB,
     closed_release,
     closed_epoch,
+    usage_more BLOB,
+    reported_cost_nusd INTEGER,
     model NOT NULL AS (coalesce(nullif(closed_model, ''), opened_model)) VIRTUAL,
     release NOT NULL AS (coalesce(nullif(closed_release, ''), opened_release)) VIRTUAL,
     epoch NOT NULL AS (coalesce(nullif(closed_epoch, ''), opened_epoch)) VIRTUAL

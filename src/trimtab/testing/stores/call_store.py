@@ -9,6 +9,7 @@ from trimtab.storage import CallQuery, CallStore, Cube, RollupRow
 from trimtab.testing.calls import NOON_MS, sample_call, unfinished
 from trimtab.types import Call, FeedbackGiven, id_time_us, new_id
 
+from .bill import check_bill
 from .erasing import check_disk_bytes, check_erasing, check_expiring, check_responses, check_sessions
 from .refusal import refuses
 
@@ -31,6 +32,7 @@ def check_call_store(make: Callable[[], CallStore]) -> None:
     _check_words(store)
     _check_feedback(store, calls[7])
     _check_rollups(store)
+    check_bill(store)
     check_responses(store)
     check_sessions(store)
     check_erasing(store)

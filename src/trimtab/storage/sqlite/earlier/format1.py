@@ -17,8 +17,8 @@ from trimtab.storage.sqlite.upkeep import needs_scrub
 from trimtab.types import Call, FeedbackGiven, StorageError
 
 FORMAT = 1
-_COLUMNS = ", ".join(f"calls.{column}" for column in COLUMNS if column != "doc")
-"""What a call's row held then; as many, and in the same order."""
+_LATER = frozenset({"usage_more", "reported_cost_nusd"})
+"""Columns that a file need not have yet."""
 
 
 class Format1:
@@ -35,7 +35,7 @@ class Format1:
     def calls(self) -> Iterator[Call]:
         """Yield all calls, oldest first; one whose payload is damaged comes without it."""
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS}, codec, body FROM calls LEFT JOIN payload USING (place) ORDER BY place"
+            f"SELECT {self._columns()}, codec, body FROM calls LEFT JOIN payload USING (place) ORDER BY place"
         )
         for *row, codec, body in rows:
             parts = NOTHING
@@ -43,6 +43,13 @@ class Format1:
                 with suppress(StorageError):  # the copy of the file still has what there is
                     parts = self._codec.unpack(codec, body)
             yield from_row(row, parts)
+
+    def _columns(self) -> str:
+        """Return what a call's row held then, in the order of `COLUMNS`; NULL for what it lacks."""
+        missing = _LATER - {row[1] for row in self._connection.execute("PRAGMA table_info(calls)")}
+        return ", ".join(
+            "NULL" if column in missing else f"calls.{column}" for column in COLUMNS if column != "doc"
+        )
 
     def feedback(self) -> Iterator[FeedbackGiven]:
         """Yield all feedback."""
