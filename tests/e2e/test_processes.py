@@ -537,7 +537,7 @@ def test_a_reload_swaps_a_good_file_and_refuses_a_bad_one(
     status, published = house.request("POST", "/api/v1/reload", admin=True)
     assert (status, published["obeyed"]) == (200, True)
     assert published["generation"] > before
-    assert "[gateway]" in published["notes"][0]
+    assert "gateway.workers" in published["notes"][0]
     # Both workers obey: connections are spread over them.
     assert {house.request("GET", "/v1/models")[0] for _ in range(8)} == {401}
 

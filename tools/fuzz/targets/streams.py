@@ -56,7 +56,11 @@ def stream(rng: Random, most: int = 8) -> tuple[list[tuple[bytes, bool]], dict[s
             arguments = calls.setdefault(str(choice), {})
             arguments[call["index"]] = arguments.get(call["index"], "") + piece
         if kind in ("usage", "both"):
-            parts = [rng.randrange(10**6) for _ in range(6)]
+            read, wrote = rng.randrange(2, 10**6), rng.randrange(2, 10**6)
+            # Parts lie within their totals; what else providers write, the fixtures of usage have.
+            within = [rng.randrange(total // 2) for total in (read, read, wrote, wrote)]
+            so_far = meant["usage"] or [0] * 6  # later reports are running totals
+            parts = [before + more for before, more in zip(so_far, (read, wrote, *within), strict=True)]
             meant["usage"] = parts
             body["usage"] = {
                 "prompt_tokens": parts[0], "completion_tokens": parts[1], "total_tokens": parts[0] + parts[1],
