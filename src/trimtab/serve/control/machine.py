@@ -109,7 +109,8 @@ class Machine:
 
     async def watch(self, asked: asyncio.Event) -> None:
         """Ask for a reload whenever a watched file has changed, until cancelled."""
-        await watch(lambda: self._room.readings.watched, asked)
+        readings = self._room.readings
+        await watch(lambda: readings.watched, asked, read=lambda: readings.stamps)
 
     async def restart(self, actor: Actor) -> Restarted:
         """See `api.Machine.restart`."""

@@ -13,6 +13,7 @@ from trimtab.serve.log import log
 from trimtab.storage import write_atomically
 
 from .restarts import Started
+from .watching import Stamp, stamps
 
 FILE_NAME: Final = "configuration.json"
 """Beside `app.db`: what the last reading came to, without secrets, to compare the next one with."""
@@ -56,6 +57,8 @@ class Readings:
         self._started: Started | None = None
         self.last = Reading(sha256="")
         self.watched: tuple[Path, ...] = ()
+        self.stamps: Stamp | None = ()
+        """How the watched files looked when they were read."""
         """Files whose change asks for another reading; none where that is not wished."""
 
     def take(self, config: Config) -> Reading:
@@ -73,6 +76,7 @@ class Readings:
             first=before is None,
         )
         self.watched = _watched(config)
+        self.stamps = stamps(self.watched)
         if before is None or changes:
             self._keep(raw)
         return self.last

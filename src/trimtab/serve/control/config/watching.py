@@ -8,11 +8,15 @@ from typing import Final
 LOOK_S: Final = 1.0
 """Between two looks at the files; a change is taken up once two looks saw the same."""
 
-_Stamp = tuple[tuple[int, int, int], ...]
+Stamp = tuple[tuple[int, int, int], ...]
 
 
 async def watch(
-    watched: Callable[[], tuple[Path, ...]], asked: asyncio.Event, look_s: float = LOOK_S
+    watched: Callable[[], tuple[Path, ...]],
+    asked: asyncio.Event,
+    look_s: float = LOOK_S,
+    *,
+    read: Callable[[], Stamp | None] | None = None,
 ) -> None:
     """Set an event when a watched file has changed and come to rest, until cancelled.
 
@@ -20,16 +24,17 @@ async def watch(
         watched: the files; asked before each look, for a reading may change them.
         asked: set to ask for a reading.
         look_s: seconds between two looks.
+        read: says how the files looked when they were last read: what changed before the first look counts too.
     """
     files = watched()
-    taken = seen = _stamps(files)
+    taken = seen = stamps(files)
     while True:
         await asyncio.sleep(look_s)
         if watched() != files:
             files = watched()
-            taken = seen = _stamps(files)
+            taken = seen = stamps(files) if read is None else read()
             continue
-        now = _stamps(files)
+        now = stamps(files)
         # A file that is gone or still being written is left until it is there and at rest.
         if now is not None and now == seen and now != taken:
             taken = now
@@ -37,7 +42,8 @@ async def watch(
         seen = now
 
 
-def _stamps(files: tuple[Path, ...]) -> _Stamp | None:
+def stamps(files: tuple[Path, ...]) -> Stamp | None:
+    """Return what tells a changed file from one that stayed; None where one is missing."""
     try:
         found = [path.stat() for path in files]
     except OSError:
