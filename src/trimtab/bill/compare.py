@@ -207,7 +207,7 @@ def _requests(line: Line, have: Sums, found: list[Difference]) -> None:
         text = f"{-more} requests that we have a bill for are not in the export"
         found.append(_made("missing_there", line, "requests", have.requests, line.requests, text))
         return
-    for kind, count, text in (
+    guesses: tuple[tuple[Kind, int, str], ...] = (
         (
             "unfinished",
             have.unfinished,
@@ -218,11 +218,12 @@ def _requests(line: Line, have: Sums, found: list[Difference]) -> None:
             have.retried,
             "attempts that were given up may have been billed; our figures are of the last one",
         ),
-    ):
+    )
+    for kind, count, text in guesses:
         if count and more > 0:
             explained = min(count, more)
             words = f"{explained} of {count} {text}"
-            found.append(_made(kind, line, "calls", count, explained, words))  # type: ignore[arg-type]
+            found.append(_made(kind, line, "calls", count, explained, words))
             more -= explained
     if more > 0:
         text = f"{more} requests were billed that we have no row of"

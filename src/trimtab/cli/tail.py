@@ -82,7 +82,7 @@ def tail(
     note("Following; Ctrl-C ends it.", "dim")
     sweep_at = time.monotonic() + SWEEP_S
     while True:
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # the pace of following: there is nothing to wait on across HTTP
         sweep = time.monotonic() >= sweep_at
         if sweep:
             sweep_at = time.monotonic() + SWEEP_S

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from starlette.responses import Response
 
@@ -18,6 +18,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 ENTIRE = ""
 """Where a problem stands that belongs to no field."""
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 class Form:
@@ -78,12 +80,14 @@ class Form:
             return least
         return int(value)
 
-    def choice(self, field: str, choices: Sequence[str]) -> str:
-        """Return one of some values."""
+    def choice(self, field: str, choices: Sequence[_Choice]) -> _Choice:
+        """Return one of some values; the first of them beside a problem where another was sent."""
         value = self.values.get(field, "")
-        if value not in choices:
-            self.problem(field, "choice")
-        return value
+        for choice in choices:
+            if choice == value:
+                return choice
+        self.problem(field, "choice")
+        return choices[0]
 
     def typed(self, field: str, expected: str) -> None:
         """Ask that a name was typed by hand, before something is gone for good."""

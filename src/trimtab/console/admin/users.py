@@ -1,13 +1,11 @@
 """Users: list, add, role, password, disable, remove. For admins alone."""
 
-from typing import cast
-
 from starlette.responses import Response
 
 from trimtab.access import SHORTEST_PASSWORD
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
-from trimtab.types import ROLES, NotFound, Role, User
+from trimtab.types import ROLES, NotFound, User
 
 from .form import Form, form_page, new_password, once
 
@@ -31,7 +29,7 @@ async def add(visit: Visit) -> Response:
     password = new_password(form)
     if form.ok:
         with form.blaming():
-            await visit.control.people.add_user(visit.actor, name, cast("Role", role), password)
+            await visit.control.people.add_user(visit.actor, name, role, password)
             return visit.redirect("/users", done="user_added")
     return await _new(visit, form)
 
@@ -48,7 +46,7 @@ async def change_role(visit: Visit) -> Response:
     role = form.choice("role", ROLES)
     if form.ok:
         with form.blaming():
-            await visit.control.people.change_user(visit.actor, user.name, role=cast("Role", role))
+            await visit.control.people.change_user(visit.actor, user.name, role=role)
             return _saved(visit, user, "saved")
     return await _page(visit, user, form)
 

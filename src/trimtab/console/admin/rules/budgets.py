@@ -22,8 +22,8 @@ from trimtab.types import (
 
 from .limits import matched, seconds, shown
 
-PER: tuple[str, ...] = get_args(BudgetPer)
-PERIODS: tuple[str, ...] = get_args(BudgetPeriod)
+PER: tuple[BudgetPer, ...] = get_args(BudgetPer)
+PERIODS: tuple[BudgetPeriod, ...] = get_args(BudgetPeriod)
 _MOST_USD = 10**9
 _MOST_S = 600
 _CHOICES = {"hard": ("hard", "soft"), "strict": ("tail", "strict"), "unpriced": ("allow", "refuse")}
@@ -102,11 +102,11 @@ def _read(form: Form, name: str) -> BudgetSpec:
     return BudgetSpec(
         name=name,
         amount_nusd=_amount(form),
-        per=form.choice("per", PER),  # type: ignore[arg-type]  # a choice of those
-        period=form.choice("period", PERIODS),  # type: ignore[arg-type]
+        per=form.choice("per", PER),
+        period=form.choice("period", PERIODS),
         hard=chosen["hard"] == "hard",
         strict=chosen["strict"] == "strict",
-        unpriced=chosen["unpriced"],  # type: ignore[arg-type]
+        unpriced=chosen["unpriced"],  # type: ignore[arg-type]  # a choice of those
         alert_at=_alerts(form),
         wait_s=seconds(form, "wait_s", _MOST_S),
         **matched(form),

@@ -11,7 +11,7 @@ from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
 from trimtab.types import CallerError, LimitPer, LimitSpec, NotFound
 
-PER: tuple[str, ...] = get_args(LimitPer)
+PER: tuple[LimitPer, ...] = get_args(LimitPer)
 _MOST_S = 3600
 _MATCHED = ("key", "project", "route", "model")
 
@@ -97,7 +97,7 @@ def seconds(form: Form, field: str, most: int) -> float:
 def _read(form: Form, name: str) -> LimitSpec:
     spec = LimitSpec(
         name=name,
-        per=form.choice("per", PER),  # type: ignore[arg-type]  # a choice of those
+        per=form.choice("per", PER),
         requests_per_minute=form.number("requests_per_minute", most=10**9),
         tokens_per_minute=form.number("tokens_per_minute", most=10**12 - 1),
         concurrency=form.number("concurrency", most=10**6),
