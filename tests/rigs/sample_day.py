@@ -35,7 +35,7 @@ MODELS = (
     ("openai/gpt-4o-mini", 46, 900, 150, 600),
     ("openai/gpt-4o", 24, 1900, 2500, 10_000),
     ("anthropic/claude-sonnet", 20, 2400, 3000, 15_000),
-    ("own/smollm2", 10, 5200, 0, 0),
+    ("own/smollm2-135m-instruct", 10, 5200, 0, 0),
 )
 
 TALKS = (
@@ -136,7 +136,7 @@ PROVIDERS = (
         name="anthropic", kind="openai", base_url="https://api.anthropic.com/v1", owner="store", key_set=True,
         models=("claude-sonnet",), key_hint="…x7Qa", rotated_us=NOW_US - 15 * HOUR_US,
     ),
-    ProviderRow(name="own", kind="own", base_url="", models=("smollm2",), owner="file", key_set=False),
+    ProviderRow(name="own", kind="own", base_url="", models=("smollm2-135m-instruct",), owner="file", key_set=False),
 )  # fmt: skip
 
 
@@ -266,7 +266,7 @@ def special_calls(rng: random.Random, now_us: int) -> list[Call]:
     hidden = msgspec.structs.replace(hidden, payload="hash", request=rng.randbytes(32), variables=b"")
     cut = opened_at(
         now_us - 45_000_000, {"messages": [{"role": "user", "content": "Cut short"}]},
-        model="own/smollm2", prompt="", number=2,
+        model="own/smollm2-135m-instruct", prompt="", number=2,
     )  # fmt: skip
     embed = opened_at(
         now_us - 50_000_000, {"model": "openai/text-embedding-3-small", "input": ["rivers", "河川"]},

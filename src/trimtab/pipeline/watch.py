@@ -190,13 +190,15 @@ class Watch:
 class Sweeper:
     """Looks at all watches every `SWEEP_S` seconds, while there are any."""
 
-    __slots__ = ("_due", "_late", "_timer", "_watches", "loop")
+    __slots__ = ("_due", "_forgave", "_late", "_timer", "_watches", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self._forgave = False
+        """Whether the last sweep was so late that it left the deadlines alone."""
         self._late: deque[float] = deque((0.0,) * _LOOKS, maxlen=_LOOKS)
         """How late the last sweeps were, in seconds."""
 
@@ -224,11 +226,16 @@ class Sweeper:
 
     def _sweep(self) -> None:
         now = self.loop.time()
-        self._late.append(now - self._due)
+        late_s = now - self._due
+        self._late.append(late_s)
         if not self._watches:
             self._timer = None
             return
-        for watch in tuple(self._watches):
-            watch.look(now)
+        # A process that stood still has not read what arrived in time: that is read before anybody is blamed. Only
+        # once in a row: one that always runs late must keep its deadlines too.
+        self._forgave = late_s > SWEEP_S and not self._forgave
+        if not self._forgave:
+            for watch in tuple(self._watches):
+                watch.look(now)
         self._due = self.loop.time() + SWEEP_S
         self._timer = self.loop.call_later(SWEEP_S, self._sweep)

@@ -35,6 +35,7 @@ NOT_BILLED = frozenset(
         "provider_auth_failed",
         "own_model_unavailable",
         "no_healthy_target",
+        "model_not_found",
     }
 )
 """Ends of an attempt after which the provider has done no work; after any other it may bill what it was sent."""

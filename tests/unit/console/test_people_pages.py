@@ -1,5 +1,6 @@
 """Keys, projects, users: what their forms do, and what they refuse."""
 
+import asyncio
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from rigs.browse import signed_in
 from rigs.fake_control import PASSWORDS
 from trimtab.access import SHORTEST_PASSWORD
+from trimtab.console.examples import listed_models
 
 
 def test_a_key_is_shown_once_and_nowhere_else(editor, control):
@@ -15,6 +17,9 @@ def test_a_key_is_shown_once_and_nowhere_else(editor, control):
     assert page.headers["cache-control"] == "no-store"
     text = re.search(r'id="new-key"[^>]*>(tt-[^<]+)<', page.text)[1]
     assert f"Bearer {text}" in page.words
+    model = re.search(r'"model": "([^"]+)"', page.words)[1]
+    snapshot = asyncio.run(control.machine.snapshot())
+    assert model in listed_models(snapshot), "the example asks for a model that is there"
     key = next(key for key in control.objects._keys.values() if key.name == "ci")
     assert (key.project, key.payload) == ("shop", "none")
     for path in ("/keys", "/projects/shop"):

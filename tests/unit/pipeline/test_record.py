@@ -151,9 +151,10 @@ def test_an_answer_without_text_is_estimated_to_have_used_its_input_alone():
     assert desk.closed.usage.output_tokens == 0
 
 
-def test_a_call_that_nobody_answered_used_nothing_and_is_not_an_estimate():
-    desk = Desk(Events(turns=[ConnectFailed("down")]), catalog=PRICES)
-    with pytest.raises(ConnectFailed):
+@pytest.mark.parametrize("error", [ConnectFailed("down"), ModelNotFound("it serves another")])
+def test_a_call_that_nobody_answered_used_nothing_and_is_not_an_estimate(error):
+    desk = Desk(Events(turns=[error]), catalog=PRICES)
+    with pytest.raises(type(error)):
         run(desk)
     assert desk.closed.usage == Usage()
     assert (desk.closed.cost_nusd, desk.closed.price_version) == (0, "")

@@ -1,6 +1,8 @@
 """Deadlines: the right one fires, with its own error, and a cancellation from outside stays one."""
 
 import asyncio
+import socket
+import time
 
 import pytest
 
@@ -273,5 +275,49 @@ def test_a_removed_watch_is_not_looked_at():
         await asyncio.sleep(SWEEP_S * 3)
         assert watch.fired is None
         sweeper.remove(other)
+
+    run(main)
+
+
+def test_what_arrived_while_the_process_stood_still_was_in_time():
+    async def main():
+        loop = asyncio.get_running_loop()
+        sweeper = Sweeper(loop)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            watch = Watch(loop, 10)
+            sweeper.add(watch)
+            watch.arm(0.2, first_byte, loop.time())
+            reading = loop.create_task(loop.sock_recv(ours, 9))
+            await asyncio.sleep(SWEEP_S / 5)
+            theirs.send(b"in time")
+            time.sleep(0.3)
+            assert await reading == b"in time"
+            assert watch.fired is None
+            watch.disarm()
+            sweeper.remove(watch)
+
+    run(main)
+
+
+def test_a_process_that_always_runs_late_keeps_its_deadlines():
+    async def main():
+        loop = asyncio.get_running_loop()
+        sweeper = Sweeper(loop)
+        watch = Watch(loop, 10)
+        sweeper.add(watch)
+        watch.arm(0.1, idle, loop.time())
+
+        async def stand_still() -> None:
+            while True:
+                time.sleep(SWEEP_S * 3)
+                await asyncio.sleep(0)
+
+        busy = loop.create_task(stand_still())
+        with pytest.raises(IdleTimeout):
+            await wait_for(watch)
+        busy.cancel()
+        sweeper.remove(watch)
 
     run(main)

@@ -87,7 +87,7 @@ def test_the_own_model_is_started_at_once_only_where_it_is_needed(tmp_path: Path
     assert wish(own=Own(enabled=False)) is None
     assert wish(own=Own(url="http://h/v1", model="m")) is None
     assert wish(providers=hosted) is False
-    release = Release(model="openai/m", fallbacks=("own/smollm2",))
+    release = Release(model="openai/m", fallbacks=("own/smollm2-135m-instruct",))
     assert wish(providers=hosted, releases={release.id(): release}) is True
     from trimtab.providers.own import want_model
 

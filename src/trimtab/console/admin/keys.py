@@ -1,10 +1,10 @@
 """Keys that applications hold: list, make, revoke."""
 
-import json
 from typing import cast, get_args
 
 from starlette.responses import Response
 
+from trimtab.console.examples import example_call, example_model
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
 from trimtab.types import PayloadPolicy
@@ -44,27 +44,18 @@ async def make(visit: Visit) -> Response:
                 cast("PayloadPolicy", payload) if payload else None,
                 None if cache_ttl_s < 0 else float(cache_ttl_s),
             )
-            health = await visit.control.machine.health()
+            machine = visit.control.machine
+            gateway = visit.site.gateway_url or str((await machine.health()).get("gateway") or "")
+            model, greeting = example_model(await machine.snapshot()), visit.t("key.hello")
             return await visit.page(
                 "key_made.html",
                 title=visit.t("key.made"),
                 text=text,
                 key=key,
                 late=not published.obeyed,
-                example=example(health.get("gateway") or visit.site.gateway_url, text, visit.t("key.hello")),
+                example=example_call(gateway, text, model, greeting),
             )
     return await _form(visit, form)
-
-
-def example(gateway: str, key: str, greeting: str) -> str:
-    """Return a command that makes a call with the key; empty where no gateway is known."""
-    if not gateway:
-        return ""
-    body = {"model": "own/smollm2", "messages": [{"role": "user", "content": greeting}]}
-    return (
-        f"curl {gateway}/v1/chat/completions \\\n  -H 'Authorization: Bearer {key}' \\\n"
-        f"  -H 'Content-Type: application/json' \\\n  -d '{json.dumps(body, ensure_ascii=False)}'"
-    )
 
 
 async def revoke(visit: Visit) -> Response:

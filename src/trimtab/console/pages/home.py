@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from trimtab.console.examples import example_model, listed_models
 from trimtab.console.routes import Route
 from trimtab.console.sums import (
     SPANS,
@@ -22,8 +23,6 @@ _CHANGES = ("key.", "project.", "provider.", "setting.", "config.", "release.", 
 _QUIET = frozenset({"provider.test"})
 _MOST_MARKS = 40
 _UNRECORDED = ("unrecorded_opened", "unrecorded_closed")
-_ANY_MODEL = "own/smollm2"
-"""For the examples, where no provider lists a model."""
 
 
 async def show(visit: Visit) -> Response:
@@ -122,14 +121,13 @@ async def _unrecorded(visit: Visit) -> int | None:
 async def _first_call(visit: Visit) -> Response:
     machine = visit.control.machine
     snapshot = await machine.snapshot()
-    named = [f"{spec.name}/{model}" for spec in snapshot.providers for model in spec.models]
     url = visit.site.gateway_url or str((await machine.health()).get("gateway") or "http://127.0.0.1:8400")
     return await visit.page(
         "first_call.html",
         title=visit.t("nav.home"),
         gateway=url,
-        model=snapshot.default_model or (named or [_ANY_MODEL])[0],
-        models=named[:20],
+        model=example_model(snapshot),
+        models=listed_models(snapshot)[:20],
         open_access=snapshot.policy.open_access and visit.site.bound_to_loopback,
     )
 
