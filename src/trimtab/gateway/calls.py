@@ -87,13 +87,16 @@ def _headers(call: LiveCall, *first: tuple[bytes, bytes]) -> Headers:
             headers.append((b"age", b"%d" % call.slot.age_s()))
     if outcome.cost_nusd is not None:
         headers.append((b"x-trimtab-cost-nusd", b"%d" % outcome.cost_nusd))
-    ours = grant_headers(call.grant) if call.grant is not None else ()
-    headers += ours
-    for name, value in call.reply_headers:
-        pair = (name.encode("latin-1"), value.encode("latin-1"))
+    told = frozenset[bytes]()
+    if call.grant is not None:
+        ours = grant_headers(call.grant)
+        headers += ours
+        told = frozenset(name for name, _ in ours)
+    for text, value in call.reply_headers:
+        name = text.encode("latin-1")
         # What is limited here is told of in place of the provider's own limits.
-        if not ours or pair[0] not in {told for told, _ in ours}:
-            headers.append(pair)
+        if name not in told:
+            headers.append((name, value.encode("latin-1")))
     return headers
 
 

@@ -65,6 +65,15 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
 class Limiter(Protocol):
     """Shared state of limits and budgets. Used on one event loop a process."""
 
+    def admit_now(self, claims: Claims, demand: Demand) -> Grant | None:
+        """Let a call in as `admit` does, where nothing must be waited for; None: `admit` has to be awaited.
+
+        Raises:
+            RateLimitExceeded: a limit is reached.
+            BudgetExceeded: a budget is.
+        """
+        ...
+
     async def admit(
         self, claims: Claims, demand: Demand, gone: Callable[[], Awaitable[None]] | None = None
     ) -> Grant:

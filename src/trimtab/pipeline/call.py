@@ -30,13 +30,13 @@ class LiveCall:
     """
 
     __slots__ = (
-        "_attempts",
         "_began",
         "_closed",
         "_core",
         "_follower",
         "_keep",
         "_watch",
+        "_won",
         "ask",
         "body",
         "call_id",
@@ -64,7 +64,8 @@ class LiveCall:
         self.opened: Opened | None = None
         self.grant: Grant | None = None
         """What limits and budgets let it in for; None where none holds."""
-        self._attempts: Attempts | None = None
+        self._won: Try | None = None
+        """The attempt that has the answer."""
         self._began = 0.0
         """When it was opened, on the monotonic clock."""
         self._closed = False
@@ -79,11 +80,6 @@ class LiveCall:
         """The provider's headers worth passing on, such as its rate limits."""
         won = self._won
         return won.reply_headers if won is not None else ()
-
-    @property
-    def _won(self) -> Try | None:
-        """The attempt that has the answer."""
-        return self._attempts.won if self._attempts is not None else None
 
     # --- entering and leaving -------------------------------------------------------------------------------
 
@@ -101,8 +97,10 @@ class LiveCall:
         sweeper = core.sweeper()
         loop = sweeper.loop
         parsed, plan = self._resolved()
-        if self.state.gate is not None:
-            self.grant = await self.state.gate.admit(core, ask, parsed, plan)
+        gate = self.state.gate
+        if gate is not None and (asks := gate.asks(core, ask, parsed, plan)) is not None:
+            assert core.limiter is not None, "a core with rules has a limiter"
+            self.grant = core.limiter.admit_now(*asks) or await core.limiter.admit(*asks, ask.gone)
         at = core.clock.monotonic()
         opened = self._opening()
         try:
@@ -119,12 +117,10 @@ class LiveCall:
             return self
         follow = self._start_following if ask.gone is not None else None
         self._watch = watch = Watch(loop, policy.deadlines.total_s, follow)
-        self._attempts = attempts = Attempts(core, plan, parsed, self.outcome, sweeper, watch)
+        attempts = Attempts(core, plan, parsed, self.outcome, sweeper, watch)
         sweeper.add(watch)
         try:
-            await attempts.run(ask.kind, self.call_id, at)
-            won = attempts.won
-            assert won is not None, "whatever keeps a call from an answer raises"
+            self._won = won = await attempts.run(ask.kind, self.call_id, at)
             if won.completion is not None:
                 self.body = won.completion.body
                 if self.slot is not None:

@@ -151,9 +151,10 @@ class Core:
         sweeper, rules = self._sweeper, self.state.policy.resilience
         if sweeper is None:
             return
-        if rules.max_in_flight and sweeper.live >= rules.max_in_flight:
-            why = f"{sweeper.live} calls are open here, and resilience.max_in_flight is {rules.max_in_flight}"
-        elif rules.max_lag_s and sweeper.live and sweeper.lag_s > rules.max_lag_s:
+        live = len(sweeper.watches)
+        if rules.max_in_flight and live >= rules.max_in_flight:
+            why = f"{live} calls are open here, and resilience.max_in_flight is {rules.max_in_flight}"
+        elif rules.max_lag_s and live and sweeper.lag_s > rules.max_lag_s:
             why = f"this process runs {sweeper.lag_s:.2f} s late, and resilience.max_lag_s is {rules.max_lag_s:g}"
         else:
             return
@@ -231,7 +232,7 @@ class Core:
         """Close the providers that a snapshot replaced, once the calls that began with them are over."""
         kept, now = [], time.monotonic()
         for provider, since in self._retired:
-            if now - since < self.state.policy.deadlines.total_s and self._sweeper and self._sweeper.live:
+            if now - since < self.state.policy.deadlines.total_s and self._sweeper and self._sweeper.watches:
                 kept.append((provider, since))
             else:
                 await provider.aclose()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from trimtab.catalog import Catalog, Price, estimate_request_tokens
-from trimtab.limits import Claims, Demand, Grant, RuleBook
+from trimtab.limits import Claims, Demand, RuleBook
 from trimtab.types import ConfigError, Snapshot
 
 from .ask import Ask, Parsed
@@ -51,7 +51,7 @@ class _Rates(NamedTuple):
 
 
 class Gate:
-    """Asks the limiter on behalf of calls; settles with it."""
+    """Knows what to ask the limiter for on behalf of calls."""
 
     __slots__ = ("_assumed", "_catalog", "_rates", "book")
 
@@ -69,13 +69,8 @@ class Gate:
         book = RuleBook(snapshot.limits, snapshot.budgets, snapshot.keys)
         return cls(book, catalog, snapshot.policy.assumed_output_tokens)
 
-    async def admit(self, core: "Core", ask: Ask, parsed: Parsed, plan: "Plan") -> Grant | None:
-        """Let a call in; None where no rule holds for it.
-
-        Raises:
-            LimitExceeded: a limit or a budget refuses it.
-            ClientGone: the client went away while it waited.
-        """
+    def asks(self, core: "Core", ask: Ask, parsed: Parsed, plan: "Plan") -> tuple[Claims, Demand] | None:
+        """Return what to ask the limiter for; None where no rule holds for the call."""
         caller = ask.caller
         held = self.book.claims(caller.key, caller.project, plan.route, plan.models[0].model, parsed.user)
         if not held.limits and not held.budgets:
@@ -83,8 +78,7 @@ class Gate:
         demand = self._demand(ask, parsed, plan, core.clock.now_us(), held)
         if not demand.priced and held.budgets:
             core.counts.add_named("unpriced_calls")
-        assert core.limiter is not None, "a core with rules has a limiter"
-        return await core.limiter.admit(held, demand, ask.gone)
+        return held, demand
 
     def _demand(self, ask: Ask, parsed: Parsed, plan: "Plan", now_us: int, held: Claims) -> Demand:
         body = len(ask.body)

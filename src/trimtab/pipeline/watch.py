@@ -190,52 +190,46 @@ class Watch:
 class Sweeper:
     """Looks at all watches every `SWEEP_S` seconds, while there are any."""
 
-    __slots__ = ("_due", "_forgave", "_late", "_timer", "_watches", "loop")
+    __slots__ = ("_due", "_forgave", "_late", "_timer", "lag_s", "loop", "watches")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._watches: set[Watch] = set()
+        self.watches: set[Watch] = set()
+        """One for each open call, and for each request of a hedged one."""
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._forgave = False
         """Whether the last sweep was so late that it left the deadlines alone."""
         self._late: deque[float] = deque((0.0,) * _LOOKS, maxlen=_LOOKS)
         """How late the last sweeps were, in seconds."""
-
-    @property
-    def live(self) -> int:
-        """How many watches there are: one for each open call, and for each request of a hedged one."""
-        return len(self._watches)
-
-    @property
-    def lag_s(self) -> float:
+        self.lag_s = 0.0
         """How late this process runs: the least of the last few sweeps' delays, so that one hiccup is none."""
-        return min(self._late)
 
     def add(self, watch: Watch) -> None:
         """Begin to look at a watch."""
-        self._watches.add(watch)
+        self.watches.add(watch)
         if self._timer is None:
             self._due = self.loop.time() + SWEEP_S
             self._timer = self.loop.call_later(SWEEP_S, self._sweep)
 
     def remove(self, watch: Watch) -> None:
         """Stop looking at a watch, for good."""
-        self._watches.discard(watch)
+        self.watches.discard(watch)
         watch.release()
 
     def _sweep(self) -> None:
         now = self.loop.time()
         late_s = now - self._due
         self._late.append(late_s)
-        if not self._watches:
+        self.lag_s = min(self._late)
+        if not self.watches:
             self._timer = None
             return
         # A process that stood still has not read what arrived in time: that is read before anybody is blamed. Only
         # once in a row: one that always runs late must keep its deadlines too.
         self._forgave = late_s > SWEEP_S and not self._forgave
         if not self._forgave:
-            for watch in tuple(self._watches):
+            for watch in tuple(self.watches):
                 watch.look(now)
         self._due = self.loop.time() + SWEEP_S
         self._timer = self.loop.call_later(SWEEP_S, self._sweep)

@@ -41,8 +41,8 @@ def test_no_bound_is_no_bound():
     it = desk(max_in_flight=0, max_lag_s=0)
 
     async def main():
-        it.core.sweeper()._late.extend([9.0] * 3)
-        it.core.sweeper()._watches.update(range(100_000))
+        it.core.sweeper().lag_s = 9.0
+        it.core.sweeper().watches.update(range(100_000))
         it.core.shed()
 
     asyncio.run(main())

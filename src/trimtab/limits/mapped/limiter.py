@@ -82,10 +82,20 @@ class MappedLimiter:
 
     # --- admission ------------------------------------------------------------------------------------------
 
+    def admit_now(self, claims: Claims, demand: Demand) -> Grant | None:
+        """See `Limiter.admit_now`. About 5 µs with a limit and a budget, two of them for the lock."""
+        found = self.attempt(claims, demand)
+        if not isinstance(found, Denial):
+            return found
+        if found.wait_s:
+            return None
+        self.refused(found)
+        raise found.error()
+
     async def admit(
         self, claims: Claims, demand: Demand, gone: Callable[[], Awaitable[None]] | None = None
     ) -> Grant:
-        """See `Limiter.admit`. About 5 µs with a limit and a budget, two of them for the lock."""
+        """See `Limiter.admit`."""
         found = self.attempt(claims, demand)
         if isinstance(found, Denial):
             if not found.wait_s:

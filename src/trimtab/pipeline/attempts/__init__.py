@@ -2,7 +2,7 @@
 
 Promises: what failed is recorded as what it was; before the first content event another may take over unseen; whatever
 ends an attempt, its socket is closed first.
-Entry: `Attempts.run`; the answer is `Attempts.won`, a `Try`.
+Entry: `Attempts.run`; the answer is a `Try`.
 """
 
 from .attempt import Try

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Attempts:
-    """Makes one call's attempts; after `run`, `won` is the one that has the answer. `drop` it in the end."""
+    """Makes one call's attempts. It keeps none of them: an attempt knows its call, and a cycle costs."""
 
     __slots__ = (
         "_core",
@@ -38,7 +38,6 @@ class Attempts:
         "parsed",
         "sweeper",
         "watch",
-        "won",
     )
 
     def __init__(
@@ -55,15 +54,17 @@ class Attempts:
         self.parsed = parsed
         self.sweeper = sweeper
         self.watch = watch
-        self.won: Try | None = None
 
-    async def run(self, kind: CallKind, call_id: str, at: float) -> None:
+    async def run(self, kind: CallKind, call_id: str, at: float) -> Try:
         """Try the release's model, then its fallbacks, in order; then what stands in for all of them.
 
         Args:
             kind: what is asked for.
             call_id: the call's id.
             at: when the call was opened, on the monotonic clock.
+
+        Returns:
+            The attempt that has the answer. `drop` it in the end.
 
         Raises:
             ProviderError: the last one's error.
@@ -74,25 +75,24 @@ class Attempts:
         model = plan.models[0]
         model.budget.pay_in()
         if plan.guarded:
-            await self._guarded(plan)
-            return
+            return await self._guarded(plan)
         chosen = model.pick(self.loop.time(), stream=self.parsed.stream)
         if chosen is None or chosen[1]:
-            await self._walk(chosen)
-            return
+            return await self._walk(chosen)
         # The common case, without a step more than it needs: one request to a target that is well.
-        target = chosen[0]
-        self._name(target)
-        attempt = Try(self, target)
+        attempt = Try(self, chosen[0])
         try:
             await attempt.run()
         except ProviderError as error:
-            await self._walk(chosen, error)
-        else:
-            self._win(attempt)
+            self._name(attempt.target)
+            return await self._walk(chosen, error)
+        except BaseException:
+            self._name(attempt.target)
+            raise
+        self._win(attempt)
+        return attempt
 
     def _win(self, attempt: Try) -> None:
-        self.won = attempt
         attempt.adopt()
         if self._plan.substituted:
             self.outcome.degraded = lesser(attempt.target)
@@ -110,31 +110,30 @@ class Attempts:
 
     # --- the whole way --------------------------------------------------------------------------------------
 
-    async def _guarded(self, plan: Plan) -> None:
+    async def _guarded(self, plan: Plan) -> Try:
         """Make a call that may be hedged, or taken over by the degraded model."""
         if plan.hedge is not None:
             plan.hedge.budget.pay_in()
         degraded = plan.degraded
         if degraded is None:
-            await self._walk(self._pick(plan.models[0]))
-            return
+            return await self._walk(self._pick(plan.models[0]))
         self.watch.hurry(self.loop.time() + degraded.take_over_s, self._too_late)
         try:
-            await self._walk(self._pick(plan.models[0]))
+            won = await self._walk(self._pick(plan.models[0]))
         except ProviderError as error:
             if not error.elsewhere:
                 raise
             self.watch.relax()
             self.counts.add_named("fallbacks")
-            await self._take_over(degraded.model)
-        else:
-            self.watch.relax()
+            return await self._take_over(degraded.model)
+        self.watch.relax()
+        return won
 
-    async def _take_over(self, model: ModelPlan) -> None:
+    async def _take_over(self, model: ModelPlan) -> Try:
         now = self.loop.time()
         chosen = model.pick(now, stream=self.parsed.stream) or (soonest(model.targets, now), False)
         self.outcome.degraded = True
-        await self._try_model(model, chosen, None, "degraded")
+        return await self._try_model(model, chosen, None, "degraded")
 
     def _too_late(self) -> TrimtabError:
         degraded = self._plan.degraded
@@ -143,7 +142,7 @@ class Attempts:
             f"nothing had answered when {degraded.model.model} took over, after {degraded.take_over_s:g} s"
         )
 
-    async def _walk(self, chosen: tuple[Target, bool] | None, error: ProviderError | None = None) -> None:
+    async def _walk(self, chosen: tuple[Target, bool] | None, error: ProviderError | None = None) -> Try:
         """Try one model after the other.
 
         Args:
@@ -160,33 +159,33 @@ class Attempts:
                 if chosen is None:
                     raise self._all_open(model)
                 asked = True
-                await self._try_model(model, chosen, error)
+                won = await self._try_model(model, chosen, error)
             except ProviderError as failed:
                 if not failed.elsewhere or self.loop.time() >= self.watch.total():
                     raise
                 last = last if last is not None and isinstance(failed, NoHealthyTarget) else failed
             else:
-                self._stand_in(position)
-                return
+                self._stand_in(won, position)
+                return won
         assert last is not None, "a plan has a model"
         if asked or self._plan.degraded is not None or not self._core.state.tries_open:
             raise last
-        await self._least_bad()
+        return await self._least_bad()
 
-    def _stand_in(self, position: int) -> None:
+    def _stand_in(self, won: Try, position: int) -> None:
         """Say where the answer is of a lesser kind: `degraded_mode` is a fact of its provider."""
-        assert self.won is not None, "it has answered"
         if position or self._plan.substituted:
-            self.outcome.degraded = lesser(self.won.target)
+            self.outcome.degraded = lesser(won.target)
 
-    async def _least_bad(self) -> None:
+    async def _least_bad(self) -> Try:
         """Every breaker is open: ask the target that would be probed soonest, once."""
         now = self.loop.time()
         places = [(m, position) for position, m in enumerate(self._plan.models)]
         model, position = min(places, key=lambda place: place[0].opens_in(now))
         target = soonest(model.targets, now)
-        await self._ask(Try(self, target, probe=True), model)
-        self._stand_in(position)
+        won = await self._ask(Try(self, target, probe=True), model)
+        self._stand_in(won, position)
+        return won
 
     def _pick(self, model: ModelPlan) -> tuple[Target, bool] | None:
         return model.pick(self.loop.time(), stream=self.parsed.stream)
@@ -207,7 +206,7 @@ class Attempts:
         chosen: tuple[Target, bool],
         error: ProviderError | None = None,
         why: str = "",
-    ) -> None:
+    ) -> Try:
         """Try a model's targets: an untried one at once, a tried one after a pause, and within the retry budget.
 
         Args:
@@ -221,11 +220,9 @@ class Attempts:
         while True:
             if error is None:
                 try:
-                    await self._ask(Try(self, target, why or _WHY[probe], probe=probe), model)
+                    return await self._ask(Try(self, target, why or _WHY[probe], probe=probe), model)
                 except ProviderError as again:
                     error = again
-                else:
-                    return
             target, probe = await self._next(tries, target, error)
             error = None
             self.counts.add_named("retries")
@@ -265,8 +262,8 @@ class Attempts:
             self.watch.raise_for()
             raise
 
-    async def _ask(self, attempt: Try, model: ModelPlan) -> None:
-        """Make an attempt, and where its answer is late another one beside it."""
+    async def _ask(self, attempt: Try, model: ModelPlan) -> Try:
+        """Make an attempt, and where its answer is late another one beside it; return the one that answered."""
         self._name(attempt.target)
         after_s = self._patience_s(attempt)
         if after_s == inf:
@@ -274,6 +271,7 @@ class Attempts:
         else:
             attempt = await race(self, attempt, after_s, lambda: self._second(attempt, model))
         self._win(attempt)
+        return attempt
 
     # --- a second request beside the first ------------------------------------------------------------------
 

@@ -65,9 +65,10 @@ class Breaker:
 
     def good(self) -> None:
         """Note a good call."""
-        self._bad = self._bad << 1 & _MASK
         self._seen += 1
-        self._row = 0
+        if self._bad:
+            self._bad = self._bad << 1 & _MASK
+            self._row = 0
 
     def bad(self, began: float, now: float) -> None:
         """Note a call, begun at `began`, that failed or was slow; open where it is one too many."""
