@@ -2,12 +2,14 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .loading import LoadPlan
 from .procfs import Cores, free_port, pin, process_cpu_ns, tree
@@ -31,10 +33,12 @@ class Contender:
     model: str = "gpt-4o-mini"
     data: Path | None = field(default=None)
     """Trimtab's data folder."""
+    headers: tuple[str, ...] = ()
+    """Sent with each request besides the load generator's own."""
 
     def plan(self, connections: int, seconds: float, *, rate: float = 0.0, stream: bool = False) -> LoadPlan:
         """A load on it."""
-        return LoadPlan(self.port, self.path, connections, seconds, rate, stream, self.model)
+        return LoadPlan(self.port, self.path, connections, seconds, rate, stream, self.model, self.headers)
 
     def tree_ns(self) -> int:
         """CPU time of all its processes, in ns."""
@@ -73,29 +77,71 @@ api_key = "sk-x"
 enabled = false
 """
 
+RULES = """
+[limits.each-key]
+per = "key"
+requests_per_minute = 100_000_000
+tokens_per_minute = 10_000_000_000
+concurrency = 10_000
+
+[budgets.company]
+amount_usd = 100_000_000.0
+period = "month"
+
+[routes.chat]
+model = "openai/gpt-4o-mini"
+
+[routes.other]
+model = "openai/gpt-4o"
+"""
+"""A limit on requests, tokens and calls at once, a budget and two routes: none of them ever refuses anything here."""
+
 
 @contextmanager
 def trimtab(
-    folder: Path, cores: Cores, upstream_port: int, ca_file: Path | None = None
+    folder: Path, cores: Cores, upstream_port: int, ca_file: Path | None = None, *, rules: str = ""
 ) -> Iterator[Contender]:
-    """Trimtab as a user runs it: supervisor, one worker, recorder, control, on a data folder of its own."""
-    home = folder / f"trimtab-{upstream_port}"
+    """Trimtab as a user runs it: supervisor, one worker, recorder, control, on a data folder of its own.
+
+    With `rules`, the text of more configuration, calls come with a key and go to `route/chat`.
+    """
+    home = folder / (f"trimtab-{upstream_port}" + ("-rules" if rules else ""))
     data = home / "data"
     home.mkdir()
     config = home / "trimtab.toml"
     ca = f'ca_file = "{ca_file}"' if ca_file else ""
-    config.write_text(CONFIG.format(scheme="https" if ca_file else "http", upstream=upstream_port, ca=ca))
+    scheme = "https" if ca_file else "http"
+    config.write_text(CONFIG.format(scheme=scheme, upstream=upstream_port, ca=ca) + rules)
     port, console = free_port(), free_port()
-    words = [Path(sys.executable).parent / "trimtab", "up", "--config", config, "--data", data]
+    program = Path(sys.executable).parent / "trimtab"
+    words = [program, "up", "--config", config, "--data", data]
     words += ["--port", port, "--console-port", console, "--workers", 1]
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "TRIMTAB_"))}
     log = home / "out.log"
-    with running(words, cores.rest, log, env=clean) as pid:
+    with running(words, cores.rest, log, env=clean_environment()) as pid:
         await_http(f"http://127.0.0.1:{port}/readyz", pid, log)
         worker = await_worker(data)
         pin(worker, set(cores.worker))
         await_http(f"http://127.0.0.1:{port}{CHAT}", pid, log, data=PROBE)
-        yield Contender("Trimtab", port, worker, pid, data=data)
+        more: dict[str, Any] = {}
+        if rules:
+            made = command_line("keys", "create", "bench", "--data", data, "--json")
+            more = {"model": "route/chat", "headers": (f"x-api-key: {made['key']}",)}
+        yield Contender("Trimtab", port, worker, pid, data=data, **more)
+
+
+def command_line(*words: object) -> dict[str, Any]:
+    """Run one of Trimtab's own commands, and return the JSON it prints."""
+    program = Path(sys.executable).parent / "trimtab"
+    ran = subprocess.run(
+        [str(program), *map(str, words)], env=clean_environment(), capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+def clean_environment() -> dict[str, str]:
+    """Return ours, without what would configure a Trimtab or a provider."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "TRIMTAB_"))}
 
 
 def await_worker(data: Path, timeout_s: float = 20) -> int:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from .contenders import RULES
 from .figures import Figure, as_json, as_markdown, as_table, machine
 from .loading import Missing, need, program
 from .procfs import Cores
@@ -38,6 +39,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--soak", type=int, default=0, metavar="N", help="instead: N requests, then memory's slope"
     )
     parser.add_argument("--command", default="", help="another gateway's command with {port} and {upstream}")
+    parser.add_argument(
+        "--rules",
+        action="store_true",
+        help="with a key, limits, a budget and two routes in force; a soak with faults, reloads and rotations too",
+    )
     parser.add_argument("--without-trimtab", action="store_true", help="measure the others only")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
@@ -62,8 +68,13 @@ def measure(options: argparse.Namespace) -> list[Figure]:
             with_trimtab=not options.without_trimtab,
             with_nginx=has_nginx(),
             command=options.command,
+            rules=RULES if options.rules else "",
             say=say,
         )
+        if options.soak and options.rules:
+            from .storm import storm
+
+            return storm(bench, options.soak)
         if options.soak:
             from .soak import soak
 

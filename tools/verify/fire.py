@@ -118,6 +118,15 @@ FIRE: Checks = {
             ),
         ),
     ),
+    "cache": Check(
+        "replies given again",
+        tests=(
+            (
+                "100,000 random histories never answer across keys; what may be kept, how long, and what it costs",
+                ("tests/unit/pipeline/test_cache.py", "tests/unit/storage/test_replies.py"),
+            ),
+        ),
+    ),
     "telemetry": Check(
         "export, metrics, alerts",
         tests=(
@@ -178,5 +187,9 @@ FIRE: Checks = {
             ),
         ),
     ),
+    "rules-bench": Check(
+        "CPU, latency and memory with a key, limits, a budget and two routes in force", "rules_bench"
+    ),
+    "storm": Check("3,000,000 requests with faults, reloads and rotations", "storm"),
     "fuzz": Check("make fuzz for ten minutes, and its trial on ten planted bugs", "fuzz"),
 }

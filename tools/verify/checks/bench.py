@@ -1,8 +1,6 @@
 """`make bench`, all sections."""
 
-import argparse
-
-from bench.gateway import has_nginx, measure
+from bench.gateway import has_nginx, measure, parse
 from bench.loading import Missing, need
 from bench.servers import NGINX_HOW, OPENSSL_HOW
 
@@ -11,10 +9,9 @@ from tools.verify.line import CannotRun, Context, Line, from_figures
 
 def run(context: Context) -> list[Line]:
     """Measure; without nginx, half the limits cannot be found out."""
-    options = argparse.Namespace(only=None, rounds=3, seconds=4.0, soak=0, command="", without_trimtab=False)
     try:
         need("openssl", OPENSSL_HOW)
-        lines = from_figures(measure(options))
+        lines = from_figures(measure(parse([])))
     except Missing as missing:
         raise CannotRun(str(missing)) from missing
     if not has_nginx():
