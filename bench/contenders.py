@@ -16,7 +16,11 @@ from .procfs import Cores, free_port, pin, process_cpu_ns, tree
 from .servers import await_http, nginx, running
 
 CHAT = "/v1/chat/completions"
-PROBE = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "warm up"}]}).encode()
+
+
+def probe(model: str = "gpt-4o-mini") -> bytes:
+    """Return a request's body, to see that a contender answers."""
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": "warm up"}]}).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def command(folder: Path, cores: Cores, upstream_port: int, template: str) -> It
     log = folder / "command.log"
     words = [part.format(port=port, upstream=upstream_port) for part in template.split()]
     with running(words, cores.worker, log) as pid:
-        await_http(f"http://127.0.0.1:{port}{CHAT}", pid, log, data=PROBE)
+        await_http(f"http://127.0.0.1:{port}{CHAT}", pid, log, data=probe())
         yield Contender(Path(words[min(1, len(words) - 1)]).name, port, pid, pid)
 
 
@@ -121,11 +125,12 @@ def trimtab(
         await_http(f"http://127.0.0.1:{port}/readyz", pid, log)
         worker = await_worker(data)
         pin(worker, set(cores.worker))
-        await_http(f"http://127.0.0.1:{port}{CHAT}", pid, log, data=PROBE)
+        model = "route/chat" if rules else "gpt-4o-mini"
+        await_http(f"http://127.0.0.1:{port}{CHAT}", pid, log, data=probe(model))
         more: dict[str, Any] = {}
         if rules:
             made = command_line("keys", "create", "bench", "--data", data, "--json")
-            more = {"model": "route/chat", "headers": (f"x-api-key: {made['key']}",)}
+            more = {"model": model, "headers": (f"x-api-key: {made['key']}",)}
         yield Contender("Trimtab", port, worker, pid, data=data, **more)
 
 

@@ -27,6 +27,7 @@ PROVIDER = """
 [providers.{name}]
 base_url = "{url}"
 api_key = "${{file:{secret}}}"
+models = ["fake-1"]
 deadlines = {{ connect_s = 0.5, first_byte_s = 1.0, idle_s = 1.0, total_s = 20.0 }}
 
 [routes.storm-{name}]
@@ -77,7 +78,7 @@ class Mischief:
                 _put(self.secret, f"sk-rotated-{turn}")
                 _put(
                     self.config,
-                    plain.replace("requests_per_minute = 999", f"requests_per_minute = {turn}999"),
+                    plain.replace("100_000_999", f"{100_000_999 + turn}"),
                 )
                 command_line("config", "reload", "--data", self.data, "--config", self.config, "--json")
                 self.reloads += 1
@@ -214,5 +215,5 @@ def _in_flight(port: int) -> int:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
         for line in reply.read().decode().splitlines():
             if line.startswith("trimtab_in_flight"):
-                return int(float(line.rpartition(" ")[2]))
+                return int(float(line.rpartition(" ")[2])) - 1  # the one that asks
     raise RuntimeError("/metrics names no trimtab_in_flight")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.contenders import CHAT, PROBE, Contender
+from bench.contenders import CHAT, Contender, probe
 from bench.procfs import Cores, free_port
 from bench.servers import await_http, running
 
@@ -48,7 +48,7 @@ def litellm(
         1,
     ]
     with running(words, cores.worker, log, env=plain_environment() | quiet, cwd=folder) as pid:
-        await_http(f"http://127.0.0.1:{port}{CHAT}", pid, log, data=PROBE, timeout_s=180)
+        await_http(f"http://127.0.0.1:{port}{CHAT}", pid, log, data=probe(), timeout_s=180)
         yield Contender("LiteLLM 1.106.2", port, pid, pid)
 
 
@@ -96,8 +96,8 @@ def tensorzero(
         url = urlsplit(told.read_text())
         model = "tensorzero::model_name::gpt-4o-mini"
         path = url.path.rstrip("/") + "/chat/completions"
-        probe = PROBE.replace(b"gpt-4o-mini", model.encode())
-        await_http(f"http://127.0.0.1:{url.port}{path}", pid, log, data=probe)
+        body = probe(model)
+        await_http(f"http://127.0.0.1:{url.port}{path}", pid, log, data=body)
         yield Contender("TensorZero 2026.6.0", url.port or 0, pid, pid, path=path, model=model)
 
 

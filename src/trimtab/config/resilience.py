@@ -51,7 +51,7 @@ class ResilienceSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     when_all_open: Annotated[
         Literal["try", "refuse"],
         Meta(
-            description="When every target of a call is left alone: ask the one nearest to its probe once, or fail "
+            description="When all that a call could still ask is left alone: ask the least bad once, or fail "
             "at once with `no_healthy_target` and Retry-After."
         ),
     ] = "try"

@@ -190,7 +190,7 @@ class Watch:
 class Sweeper:
     """Looks at all watches every `SWEEP_S` seconds, while there are any."""
 
-    __slots__ = ("_due", "_forgave", "_late", "_timer", "lag_s", "loop", "watches")
+    __slots__ = ("_due", "_forgave", "_late", "_stood_s", "_timer", "lag_s", "loop", "watches")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -204,6 +204,14 @@ class Sweeper:
         """How late the last sweeps were, in seconds."""
         self.lag_s = 0.0
         """How late this process runs: the least of the last few sweeps' delays, so that one hiccup is none."""
+        self._stood_s = 0.0
+
+    def stood_s(self, now: float) -> float:
+        """Return how long this process has stood still so far, in all, in seconds.
+
+        The difference of two such sums is what a call took longer through no fault of its target.
+        """
+        return self._stood_s + max(now - self._due, 0.0) if self._timer is not None else self._stood_s
 
     def add(self, watch: Watch) -> None:
         """Begin to look at a watch."""
@@ -222,14 +230,17 @@ class Sweeper:
         late_s = now - self._due
         self._late.append(late_s)
         self.lag_s = min(self._late)
+        self._stood_s += late_s
         if not self.watches:
             self._timer = None
             return
         # A process that stood still has not read what arrived in time: that is read before anybody is blamed. Only
         # once in a row: one that always runs late must keep its deadlines too.
         self._forgave = late_s > SWEEP_S and not self._forgave
-        if not self._forgave:
-            for watch in tuple(self.watches):
+        for watch in tuple(self.watches):
+            if late_s > SWEEP_S:
+                watch.slow_at += late_s  # no target is slow for what this process did not do
+            if not self._forgave:
                 watch.look(now)
         self._due = self.loop.time() + SWEEP_S
         self._timer = self.loop.call_later(SWEEP_S, self._sweep)

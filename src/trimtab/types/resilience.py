@@ -39,7 +39,7 @@ class Resilience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     retry_min_per_s: float = 1.0
     """Retries a second that are allowed however few calls there are, for each model and worker."""
     when_all_open: Literal["try", "refuse"] = "try"
-    """Every breaker of a call is open: ask the target that opens soonest once, or fail at once."""
+    """Every other target failed or is left alone: ask the least bad of those left alone once, or fail at once."""
     max_in_flight: int = 10_000
     """Calls that a worker has open at once; 0: no bound."""
     max_lag_s: float = 0.5

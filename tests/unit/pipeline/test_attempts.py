@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 import msgspec
 import pytest
@@ -535,3 +536,53 @@ def test_offsets_of_attempts_grow_and_cover_the_call():
     assert second.started_us >= first.started_us + first.took_us
     assert second.took_us >= 45_000
     assert desk.closed.first_byte_us >= second.started_us + 45_000
+
+
+def test_a_fallback_that_is_left_alone_is_asked_once_where_nothing_else_answers(pauses):
+    desk = fallback_desk([DOWN], [done()])
+    breaker = desk.core.state._targets["q/n"].health.breaker
+    breaker._open(time.monotonic(), 1)
+    assert not breaker.closed
+    assert b"Paris" in run(desk, "route/r")
+    assert [target for target, _, _ in codes(desk)] == ["p/m", "p/m", "q/n"]
+    assert desk.closed.state == "ok"
+
+
+def test_a_process_that_stands_still_calls_no_target_slow():
+    """Four calls in a row that take longer than slow would open the breaker: here the time was this process's own."""
+    answered = Events(turns=[*([done()] * 40), [0.01, done()]])
+    desk = Desk(answered)
+
+    async def main():
+        for _ in range(40):
+            await desk.whole()
+        assert desk.target("p/m").health.lanes[0].slow_s < 0.2
+        calls = [asyncio.create_task(desk.whole()) for _ in range(8)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(0.4)  # this process stands still
+        await asyncio.gather(*calls)
+
+    asyncio.run(main())
+    assert desk.target("p/m").health.breaker.closed
+    assert desk.target("p/m").health.breaker.share() == 0
+
+
+def test_one_hiccup_of_a_target_opens_nothing_and_lasting_slowness_does():
+    answered = Events(turns=[*([done()] * 40), [0.3, done()]])
+    desk = Desk(answered)
+
+    async def main():
+        for _ in range(40):
+            await desk.whole()
+        breaker = desk.target("p/m").health.breaker
+        await asyncio.gather(*(desk.whole() for _ in range(20)))
+        assert breaker.closed, "all were late at once"
+        await asyncio.gather(*(later(n * 0.12) for n in range(5)))
+        assert not breaker.closed
+
+    async def later(after_s):
+        await asyncio.sleep(after_s)
+        await desk.whole()
+
+    asyncio.run(main())

@@ -62,6 +62,8 @@ class Try:
     _reply: AbstractAsyncContextManager[Reply] | None = None
     _row = 0
     _slow_s = inf
+    _stood_s = 0.0
+    """How long this process had stood still when it began: what it stands still meanwhile is no fault of the target."""
 
     def __init__(self, call: "Attempts", target: Target, why: str = "", *, probe: bool = False) -> None:
         """Prepare to ask.
@@ -105,6 +107,7 @@ class Try:
         watch.arm(limits.first_byte_s, self._no_byte, now)
         if (slow_s := lane.slow_s) != inf:
             self._slow_s = slow_s
+            self._stood_s = call.sweeper.stood_s(now)
             watch.slow_at, watch.slow = now + slow_s, self
         try:
             self._reply = context = target.provider.open(request)
@@ -214,7 +217,7 @@ class Try:
             self.probe = False  # it has said what it had to say
             health.breaker.probed(now, well=False)
         else:
-            health.breaker.bad(now - self._slow_s, now)
+            health.breaker.slow(now - self._slow_s, now)
 
     def broke(self, error: ProviderError) -> None:
         """Note that the answer broke off after its first content."""
@@ -226,9 +229,16 @@ class Try:
         breaker, now = self.target.health.breaker, began + seconds
         if self._watch.slow_at == inf and self._slow_s != inf:
             return  # it was noted as late already
+        slow = False
+        if self._slow_s != inf:
+            seconds -= self._call.sweeper.stood_s(now) - self._stood_s
+            slow = seconds >= self._slow_s
         if not self.probe:
-            breaker.bad(began, now)
-        elif seconds < self._slow_s:
+            if slow:
+                breaker.slow(began, now)
+            else:
+                breaker.good()
+        elif not slow:
             self.target.health.lanes[self._call.parsed.stream].settle(seconds, now)
             breaker.probed(now, well=True)
         else:

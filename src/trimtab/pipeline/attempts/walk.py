@@ -5,7 +5,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from trimtab.pipeline.ask import Parsed
-from trimtab.pipeline.health import ModelPlan, Target, soonest
+from trimtab.pipeline.health import ModelPlan, Target, least_bad
 from trimtab.pipeline.record import Outcome
 from trimtab.pipeline.state import Plan
 from trimtab.pipeline.watch import Sweeper, Watch
@@ -131,7 +131,7 @@ class Attempts:
 
     async def _take_over(self, model: ModelPlan) -> Try:
         now = self.loop.time()
-        chosen = model.pick(now, stream=self.parsed.stream) or (soonest(model.targets, now), False)
+        chosen = model.pick(now, stream=self.parsed.stream) or (least_bad(model.targets, now), False)
         self.outcome.degraded = True
         return await self._try_model(model, chosen, None, "degraded")
 
@@ -150,15 +150,16 @@ class Attempts:
             error: it was asked already, and this came of it.
         """
         last: ProviderError | None = None
-        asked = False
+        alone: list[tuple[ModelPlan, int]] = []
+        """Models that were left alone, and where they stand in the plan."""
         for position, model in enumerate(self._plan.models):
             if position:
                 self.counts.add_named("fallbacks")
                 chosen, error = self._pick(model), None
             try:
                 if chosen is None:
+                    alone.append((model, position))
                     raise self._all_open(model)
-                asked = True
                 won = await self._try_model(model, chosen, error)
             except ProviderError as failed:
                 if not failed.elsewhere or self.loop.time() >= self.watch.total():
@@ -168,21 +169,20 @@ class Attempts:
                 self._stand_in(won, position)
                 return won
         assert last is not None, "a plan has a model"
-        if asked or self._plan.degraded is not None or not self._core.state.tries_open:
+        if not alone or self._plan.degraded is not None or not self._core.state.tries_open:
             raise last
-        return await self._least_bad()
+        return await self._least_bad(alone)
 
     def _stand_in(self, won: Try, position: int) -> None:
         """Say where the answer is of a lesser kind: `degraded_mode` is a fact of its provider."""
         if position or self._plan.substituted:
             self.outcome.degraded = lesser(won.target)
 
-    async def _least_bad(self) -> Try:
-        """Every breaker is open: ask the target that would be probed soonest, once."""
+    async def _least_bad(self, alone: list[tuple[ModelPlan, int]]) -> Try:
+        """All others failed, or every breaker is open: ask the least bad target, once."""
         now = self.loop.time()
-        places = [(m, position) for position, m in enumerate(self._plan.models)]
-        model, position = min(places, key=lambda place: place[0].opens_in(now))
-        target = soonest(model.targets, now)
+        least = [(least_bad(model.targets, now), model, position) for model, position in alone]
+        target, model, position = min(least, key=lambda one: one[0].health.breaker.badness(now))
         won = await self._ask(Try(self, target, probe=True), model)
         self._stand_in(won, position)
         return won

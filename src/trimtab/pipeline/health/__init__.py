@@ -10,7 +10,7 @@ from .board import Board
 from .budget import Budget
 from .model import ModelPlan
 from .report import TargetFigure, publish, read_targets, target_figures
-from .target import NOBODY, Health, Target, choose, soonest
+from .target import NOBODY, Health, Target, choose, least_bad, soonest
 
 __all__ = [
     "NOBODY",
@@ -21,6 +21,7 @@ __all__ = [
     "Target",
     "TargetFigure",
     "choose",
+    "least_bad",
     "publish",
     "read_targets",
     "soonest",

@@ -11,6 +11,8 @@ from .board import Board, pack, place_of, unpack
 
 _CLAIM_S = 2.0
 """How long one probe keeps others away; one that says nothing by then is followed by the next."""
+_HICCUP_S = 0.1
+"""Slow calls count once in so long: all that are under way are late together when anything hiccups once."""
 _FAR_S = 60.0
 """No word lies further ahead than this: one that does was written before the machine was started anew."""
 
@@ -18,7 +20,7 @@ _FAR_S = 60.0
 class Breaker:
     """Decides whether a target may be asked. The usual case is `board.words[place] == 0`: closed."""
 
-    __slots__ = ("_bad", "_row", "_rules", "_seen", "_since", "_tag", "_words", "opened", "place")
+    __slots__ = ("_bad", "_row", "_rules", "_seen", "_since", "_slow_at", "_tag", "_words", "opened", "place")
 
     def __init__(self, label: str, rules: Rules, board: Board) -> None:
         self.place, self._tag = place_of(label)
@@ -30,6 +32,8 @@ class Breaker:
         self._row = 0
         self._since = 0.0
         """Calls begun before this were begun before the breaker last opened, and say nothing new."""
+        self._slow_at = -_HICCUP_S
+        """When the last slow call was counted."""
         self.opened = 0
         """Times that this process opened it."""
 
@@ -52,6 +56,11 @@ class Breaker:
         left = unpack(self._words[self.place])[0] - now
         return ("open", left) if 0 < left < _FAR_S else ("half_open", 0.0)
 
+    def badness(self, now: float) -> tuple[int, float]:
+        """Return what orders breakers that are all open: how often in a row it opened, and for how long it is."""
+        until, opens, _, _ = unpack(self._words[self.place])
+        return (0, 0.0) if self.closed else (opens, until - now)
+
     def claim(self, now: float) -> bool:
         """Take the probe of a half-open breaker; False where it is open, or another call probes."""
         until, opens, wins, _ = unpack(self._words[self.place])
@@ -70,8 +79,14 @@ class Breaker:
             self._bad = self._bad << 1 & _MASK
             self._row = 0
 
+    def slow(self, began: float, now: float) -> None:
+        """Note a call, begun at `began`, that was slow, unless another one was so a moment ago."""
+        if now - self._slow_at >= _HICCUP_S:
+            self._slow_at = now
+            self.bad(began, now)
+
     def bad(self, began: float, now: float) -> None:
-        """Note a call, begun at `began`, that failed or was slow; open where it is one too many."""
+        """Note a call, begun at `began`, that failed; open where it is one too many."""
         rules = self._rules
         if not rules.enabled or began < self._since or not self.closed:
             return

@@ -150,8 +150,13 @@ def choose(
 
 
 def soonest(targets: Sequence[Target], now: float) -> Target:
-    """Return the target whose breaker wants a probe soonest: the least bad where all are open."""
+    """Return the target whose breaker wants a probe soonest."""
     return min(targets, key=lambda target: target.health.breaker.state(now)[1])
+
+
+def least_bad(targets: Sequence[Target], now: float) -> Target:
+    """Return the target to ask where all are open: what opened a moment ago is likelier well than what never closes."""
+    return min(targets, key=lambda target: target.health.breaker.badness(now))
 
 
 def _ewma_s(target: Target, now: float, *, stream: bool) -> float:
