@@ -132,6 +132,9 @@ class Try:
             else:
                 target.health.breaker.good()
         finally:
+            cause = (
+                None  # its traceback holds this frame: a cycle would keep the request until it is collected
+            )
             watch.disarm()
             offset, took = int((began - call.at) * 1e6), int((call.now() - began) * 1e6)
             self._first_byte_us = offset + took
