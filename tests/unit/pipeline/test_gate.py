@@ -122,6 +122,9 @@ def _ask(**body: Any) -> Any:
     [
         ({"max_tokens": 7}, 7),
         ({"max_completion_tokens": 9}, 9),
+        ({"max_tokens": 7, "max_completion_tokens": 90}, 90),
+        ({"max_tokens": 70, "max_completion_tokens": 9}, 70),
+        ({"max_tokens": None, "max_completion_tokens": 9}, 9),
         ({"max_tokens": 7, "n": 3}, 21),
         ({}, 500),
         ({"max_tokens": "many"}, 500),
