@@ -118,6 +118,7 @@ class Events:
                 raise turn.with_traceback(None)
             yield Turn(self, turn)
         finally:
+            turn = None  # what is raised holds this frame: a cycle of the rig's own
             self.open_now -= 1
 
     async def models(self) -> list[str]:
@@ -146,13 +147,17 @@ class Turn:
         return self._turn
 
     async def frames(self) -> AsyncIterator[Frame]:
-        for step in self._turn:
-            if isinstance(step, BaseException):
-                raise step
-            if isinstance(step, int | float):
-                await asyncio.sleep(step)
-            else:
-                yield step
+        step: Any = None
+        try:
+            for step in self._turn:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, int | float):
+                    await asyncio.sleep(step)
+                else:
+                    yield step
+        finally:
+            step = self._turn = None  # as in `Events.open`
 
 
 class DatesStandStill(FrozenClock):

@@ -216,7 +216,7 @@ def _requests(line: Line, have: Sums, found: list[Difference]) -> None:
         (
             "retried",
             have.retried,
-            "attempts that were given up may have been billed; our figures are of the last one",
+            "attempts that were given up may have been billed; our tokens are of the last one",
         ),
     )
     for kind, count, text in guesses:
@@ -263,6 +263,9 @@ def _cost(line: Line, have: Sums, found: list[Difference], notes: list[str]) -> 
     elif have.estimated:
         text = f"{have.estimated} rows are estimates of ours, and the cost differs by {format_usd(off)}"
         found.append(_made("estimated", line, "cost_nusd", have.cost_nusd, line.cost_nusd, text))
+    elif have.retried and off < 0:
+        text = f"{have.retried} attempts that were given up are in our cost, by estimate: {format_usd(-off)} less there"
+        found.append(_made("retried", line, "cost_nusd", have.cost_nusd, line.cost_nusd, text))
     else:
         text = f"the tokens agree, and the price does not: {format_usd(off)} more there"
         found.append(_made("price", line, "cost_nusd", have.cost_nusd, line.cost_nusd, text))

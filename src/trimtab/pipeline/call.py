@@ -185,10 +185,14 @@ class LiveCall:
             await self._fail(cause or error)
             if cause is None and not isinstance(error, Exception):
                 raise
-            ours = _as_ours(cause or error)  # a fault of our own ends a stream as explicitly as a provider's
-            if not isinstance(ours, ClientGone):
-                yield error_event(ours.message, ours.code, ours.kind)
-            raise ours from error
+            cause = _as_ours(cause or error)  # a fault of our own ends a stream as explicitly as a provider's
+            if not isinstance(cause, ClientGone):
+                yield error_event(cause.message, cause.code, cause.kind)
+            if cause is not error:
+                raise cause from error
+            raise
+        finally:
+            cause = None  # its traceback holds this frame: a cycle would keep the call until it is collected
         yield DONE
 
     async def _end_stream(self) -> None:

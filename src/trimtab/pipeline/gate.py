@@ -100,10 +100,11 @@ class Gate:
         if ask.kind != "chat":
             return 0, 0
         fields = parsed.fields
-        raw = fields.get("max_tokens")
-        if raw is None:
-            raw = fields.get("max_completion_tokens")
+        # Of both the larger one: providers differ in which they obey.
+        raw, other = fields.get("max_tokens"), fields.get("max_completion_tokens")
         most = _number(raw) if raw is not None else 0
+        if other is not None:
+            most = max(most, _number(other))
         choices = _number(fields["n"]) or 1 if "n" in fields else 1
         if most:
             bound = min(most * choices, _MOST_TOKENS)

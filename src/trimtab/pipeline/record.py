@@ -156,9 +156,9 @@ def closed_record(
         cost, version = catalog.cost(outcome.model, usage, opened.opened_us)[:2]
         outcome.cost_nusd = cost if version else None
     attempts = tuple(outcome.attempts)
-    if len(attempts) > 1 and any(attempt.error_code == GIVEN_UP for attempt in attempts):
-        attempts, extra = _settled(attempts, opened, usage, catalog, ask)
-        cost += extra
+    if len(attempts) > 1:
+        attempts, extra, priced_by = _settled(attempts, opened, usage, catalog, ask)
+        cost, version = cost + extra, version or priced_by
         if outcome.cost_nusd is not None:
             outcome.cost_nusd = cost
     return Closed(
@@ -188,15 +188,19 @@ def closed_record(
 
 def _settled(
     attempts: tuple[Attempt, ...], opened: Opened, answered: Usage, catalog: Catalog, ask: Ask
-) -> tuple[tuple[Attempt, ...], int]:
-    """Price the attempts that were given up because another had answered; return all in order, and what those cost.
+) -> tuple[tuple[Attempt, ...], int, str]:
+    """Price the attempts beside the one that the call's own usage is of, where they may be billed.
 
-    A provider bills what it was asked. An unstreamed answer it may well have finished too: as long as the one taken.
-    A stream was given up before its first content.
+    A provider bills what it was asked, also where we stopped waiting for it or its answer broke off. An unstreamed
+    answer it may well have finished: as long as the one taken. A stream had not come to its first content.
+
+    Returns:
+        All attempts in the order of their beginning; what those cost; the table they are priced by, if any.
     """
-    settled, extra = [], 0
+    answer = next((attempt for attempt in attempts if not attempt.error_code), attempts[-1])
+    settled, extra, priced_by = [], 0, ""
     for attempt in sorted(attempts, key=lambda attempt: attempt.started_us):
-        if attempt.error_code != GIVEN_UP:
+        if attempt is answer or attempt.error_code in NOT_BILLED:
             settled.append(attempt)
             continue
         usage = attempt.usage or Usage(
@@ -204,10 +208,10 @@ def _settled(
             output_tokens=0 if opened.stream else answered.output_tokens,
             estimated=True,
         )
-        cost = catalog.cost(attempt.target, usage, opened.opened_us)[0]
-        extra += cost
+        cost, version = catalog.cost(attempt.target, usage, opened.opened_us)[:2]
+        extra, priced_by = extra + cost, priced_by or version
         settled.append(msgspec.structs.replace(attempt, usage=usage, cost_nusd=cost))
-    return tuple(settled), extra
+    return tuple(settled), extra, priced_by
 
 
 def _estimate(outcome: Outcome, ask: Ask) -> Usage:

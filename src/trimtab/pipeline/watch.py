@@ -58,7 +58,7 @@ class Watch:
         """Watch the current task from now on; `on_old` is called once, when the call outlasts a sweep."""
         task = asyncio.current_task(loop)
         assert task is not None, "a call runs inside a task"
-        self._task = task
+        self._task: asyncio.Task[object] | None = task
         self._total_s = total_s
         now = loop.time()
         self._old_at = now + SWEEP_S
@@ -150,7 +150,7 @@ class Watch:
 
     def client_gone(self) -> None:
         """The client closed its connection: stop."""
-        if self.fired is None:
+        if self.fired is None and self._task is not None:
             self.fired = ClientGone("the client closed its connection before the answer was complete")
             self._task.cancel()
 
@@ -161,17 +161,19 @@ class Watch:
             self.fired = TotalTimeout(f"the call took longer than its total deadline of {self._total_s:g} s")
         else:
             self.fired = self._error()
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def release(self) -> None:
-        """Let go of the call: a cycle of references would wait for the garbage collector."""
+        """Let go of the call and its task: a cycle of references would wait for the garbage collector."""
+        self._task = None
         self._on_old = self._error = self._progress = self.slow = None
         self.slow_at = inf
 
     def cause(self) -> TrimtabError | None:
         """Called on `CancelledError`: return what this watch cancelled for, or None if it was not this watch."""
-        fired = self.fired
-        if fired is None or self._task.uncancel() > 0:
+        fired, task = self.fired, asyncio.current_task()
+        if fired is None or task is None or task.uncancel() > 0:
             return None
         self.fired = None
         return fired

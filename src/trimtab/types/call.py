@@ -56,7 +56,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """Empty: in its turn. `hedge`: the answer before it was late. `probe`: to see whether the target is well again.
     `stand_in`: the probe was late. `degraded`: nothing else answered."""
     usage: Usage | None = None
-    """What an attempt that was given up may be billed for, estimated; its cost is in the call's."""
+    """What an attempt beside the one that answered may be billed for, estimated; its cost is in the call's."""
     cost_nusd: int = 0
 
 

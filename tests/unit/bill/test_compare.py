@@ -94,6 +94,7 @@ PLANTED = {
     "estimated, by its cost": (plus(0, cost_nusd=900_000), ours(estimated=1)),
     "unfinished": (plus(0, requests=1, input_tokens=40, cost_nusd=90), ours(unfinished=1)),
     "retried": (plus(0, requests=2, input_tokens=40, cost_nusd=90), ours(retried=2)),
+    "retried, and not billed": (HONEST, ours(retried=1, cost_nusd=900_000)),
     "reported": (HONEST, ours(reported=3, reported_cost_nusd=5000, computed_nusd=450)),
 }
 

@@ -16,6 +16,7 @@ from trimtab.types import (
     ClientGone,
     Closed,
     ConfigError,
+    ConnectFailed,
     LedgerUnavailable,
     LimitSpec,
     Opened,
@@ -121,6 +122,9 @@ def _ask(**body: Any) -> Any:
     [
         ({"max_tokens": 7}, 7),
         ({"max_completion_tokens": 9}, 9),
+        ({"max_tokens": 7, "max_completion_tokens": 90}, 90),
+        ({"max_tokens": 70, "max_completion_tokens": 9}, 70),
+        ({"max_tokens": None, "max_completion_tokens": 9}, 9),
         ({"max_tokens": 7, "n": 3}, 21),
         ({}, 500),
         ({"max_tokens": "many"}, 500),
@@ -231,7 +235,7 @@ def test_fallbacks_are_bound_by_the_dearest_and_settled_once(tmp_path: Path) -> 
     from trimtab.types import Release, RouteSpec, WeightedRelease
 
     release = Release(model="p/m", fallbacks=("p/dear",))
-    provider = Events(turns=[StreamCut("x"), StreamCut("x"), done(usage=Usage(10, 10))])
+    provider = Events(turns=[ConnectFailed("x"), StreamCut("x"), done(usage=Usage(10, 10))])
     booth = Booth(
         tmp_path,
         provider,
@@ -242,7 +246,9 @@ def test_fallbacks_are_bound_by_the_dearest_and_settled_once(tmp_path: Path) -> 
     booth.run(booth.whole("route/r", max_tokens=10))
     assert booth.opened[0].reserved_nusd > 10 * 50_000, "as if the dearest answered"
     assert booth.closed.model == "p/dear"
-    assert booth.use.spent_nusd == booth.closed.cost_nusd == 10 * 5000 + 10 * 50_000
+    cut = 10 * 1000 + 10 * 10_000
+    assert [a.cost_nusd for a in booth.closed.attempts] == [0, cut, 0], "what broke off may be billed too"
+    assert booth.use.spent_nusd == booth.closed.cost_nusd == 10 * 5000 + 10 * 50_000 + cut
 
 
 def test_other_purposes_cost_money_and_alarm_nobody(tmp_path: Path) -> None:

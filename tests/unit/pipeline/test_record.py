@@ -19,13 +19,17 @@ from trimtab.types import (
     Frame,
     Opened,
     ProviderFault,
+    Release,
+    RouteSpec,
     Started,
     Usage,
     UsageReport,
+    WeightedRelease,
 )
 from trimtab.types.errors import (
     CallerError,
     ConnectFailed,
+    FirstByteTimeout,
     LedgerUnavailable,
     ModelNotFound,
     StreamCut,
@@ -160,6 +164,55 @@ def test_a_call_that_nobody_answered_used_nothing_and_is_not_an_estimate(error):
     assert (desk.closed.cost_nusd, desk.closed.price_version) == (0, "")
     assert desk.closed.response == b""
     assert [counted[:2] for counted in desk.counts.finished] == [("errors", (0, 0, 0))]
+
+
+TWO_PRICES = {
+    "format": 1,
+    "version": "t",
+    "models": {
+        "p/m": {"prices": [{"from": "2020-01-01", "input": "1", "output": "10"}]},
+        "q/n": {"prices": [{"from": "2020-01-01", "input": "3", "output": "30"}]},
+    },
+}
+FALLBACK = {
+    "routes": (RouteSpec(name="r", channels={"production": (WeightedRelease(release="rel"),)}),),
+    "releases": {"rel": Release(model="p/m", fallbacks=("q/n",))},
+    "catalog": TWO_PRICES,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("error", "billed"),
+    [(FirstByteTimeout("late"), True), (StreamCut("cut"), True), (ConnectFailed("down"), False)],
+    ids=["late", "cut", "down"],
+)
+def test_an_attempt_that_may_be_billed_costs_though_another_answered(error, billed, stream):
+    policy = msgspec.structs.replace(QUICK, retry=msgspec.structs.replace(QUICK.retry, attempts=1))
+    second = Events(name="q", turns=[STREAM if stream else done()])
+    desk = Desk(Events(turns=[error]), second, policy=policy, **FALLBACK)
+    run(desk, stream=stream, model="route/r")
+    lost, won = desk.closed.attempts
+    assert (won.usage, won.cost_nusd) == (None, 0)
+    if billed:
+        assert lost.usage == Usage(3, 0 if stream else 2, estimated=True)
+        assert lost.cost_nusd == lost.usage.input_tokens * 1000 + lost.usage.output_tokens * 10_000
+    else:
+        assert (lost.usage, lost.cost_nusd) == (None, 0)
+    assert desk.closed.cost_nusd == 3 * 3000 + 2 * 30_000 + lost.cost_nusd
+    assert desk.closed.usage == Usage(3, 2)
+
+
+def test_attempts_that_may_be_billed_cost_though_nobody_answered():
+    policy = msgspec.structs.replace(QUICK, retry=msgspec.structs.replace(QUICK.retry, attempts=1))
+    late, down = Events(turns=[FirstByteTimeout("late")]), Events(name="q", turns=[ConnectFailed("down")])
+    desk = Desk(late, down, policy=policy, **FALLBACK)
+    with pytest.raises(ConnectFailed):
+        run(desk, model="route/r")
+    lost, _ = desk.closed.attempts
+    assert lost.usage is not None
+    assert desk.closed.cost_nusd == lost.cost_nusd == lost.usage.input_tokens * 1000 > 0
+    assert desk.closed.price_version.startswith("t-")
 
 
 def test_a_stream_that_broke_after_content_is_estimated_from_what_came():

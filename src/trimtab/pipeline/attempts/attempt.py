@@ -106,8 +106,7 @@ class Try:
         lane = target.health.lanes[stream]
         watch.arm(limits.first_byte_s, self._no_byte, now)
         if (slow_s := lane.slow_s) != inf:
-            self._slow_s = slow_s
-            self._stood_s = call.sweeper.stood_s(now)
+            self._slow_s, self._stood_s = slow_s, call.sweeper.stood_s(now)
             watch.slow_at, watch.slow = now + slow_s, self
         try:
             self._reply = context = target.provider.open(request)
@@ -135,6 +134,9 @@ class Try:
             else:
                 target.health.breaker.good()
         finally:
+            cause = (
+                None  # its traceback holds this frame: a cycle would keep the request until it is collected
+            )
             watch.disarm()
             offset, took = int((began - call.at) * 1e6), int((call.now() - began) * 1e6)
             self._first_byte_us = offset + took

@@ -46,8 +46,8 @@ async def race(
 
     start(first)
     try:
-        done, _ = await asyncio.wait(running, timeout=after_s)
-        if not done and (other := second()) is not None:
+        await asyncio.wait(running, timeout=after_s)
+        if not any(task.done() for task in running) and (other := second()) is not None:
             start(Try(call, *other))
         return await _first_of(running)
     except asyncio.CancelledError:
@@ -56,24 +56,31 @@ async def race(
             raise
         for attempt in running.values():
             attempt.ended_by = cause
-        raise cause from None
+        try:
+            raise cause from None
+        finally:
+            cause = None  # what is raised holds this frame, which must not hold it
     finally:
         await _end(running)
 
 
 async def _first_of(running: dict[asyncio.Task[None], Try]) -> Try:
     error: BaseException | None = None
-    while running:
-        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            attempt = running.pop(task)
-            error = task.exception()
-            if error is None:
-                for loser in running.values():
-                    loser.lost = True
-                return attempt
-    assert error is not None, "there was at least one"
-    raise error
+    try:
+        while running:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in [task for task in running if task.done()]:
+                attempt = running.pop(task)
+                error = task.exception()
+                del task  # it keeps the error
+                if error is None:
+                    for loser in running.values():
+                        loser.lost = True
+                    return attempt
+        assert error is not None, "there was at least one"
+        raise error
+    finally:
+        error = None  # what is raised holds this frame, which must not hold it
 
 
 async def _end(running: dict[asyncio.Task[None], Try]) -> None:
@@ -82,8 +89,10 @@ async def _end(running: dict[asyncio.Task[None], Try]) -> None:
         task.cancel()
     for task, attempt in running.items():
         await asyncio.wait((task,))
+        attempt.ended_by = None
         if not task.cancelled() and task.exception() is None:
             await attempt.give_up()
+    running.clear()
 
 
 async def _run(call: "Attempts", attempt: Try) -> None:

@@ -152,25 +152,28 @@ class Attempts:
         last: ProviderError | None = None
         alone: list[tuple[ModelPlan, int]] = []
         """Models that were left alone, and where they stand in the plan."""
-        for position, model in enumerate(self._plan.models):
-            if position:
-                self.counts.add_named("fallbacks")
-                chosen, error = self._pick(model), None
-            try:
-                if chosen is None:
-                    alone.append((model, position))
-                    raise self._all_open(model)
-                won = await self._try_model(model, chosen, error)
-            except ProviderError as failed:
-                if not failed.elsewhere or self.loop.time() >= self.watch.total():
-                    raise
-                last = last if last is not None and isinstance(failed, NoHealthyTarget) else failed
-            else:
-                self._stand_in(won, position)
-                return won
-        assert last is not None, "a plan has a model"
-        if not alone or self._plan.degraded is not None or not self._core.state.tries_open:
-            raise last
+        try:
+            for position, model in enumerate(self._plan.models):
+                if position:
+                    self.counts.add_named("fallbacks")
+                    chosen, error = self._pick(model), None
+                try:
+                    if chosen is None:
+                        alone.append((model, position))
+                        raise self._all_open(model)
+                    won = await self._try_model(model, chosen, error)
+                except ProviderError as failed:
+                    if not failed.elsewhere or self.loop.time() >= self.watch.total():
+                        raise
+                    last = last if last is not None and isinstance(failed, NoHealthyTarget) else failed
+                else:
+                    self._stand_in(won, position)
+                    return won
+            assert last is not None, "a plan has a model"
+            if not alone or self._plan.degraded is not None or not self._core.state.tries_open:
+                raise last
+        finally:
+            last = error = None  # what is raised holds this frame, which must not hold it
         return await self._least_bad(alone)
 
     def _stand_in(self, won: Try, position: int) -> None:
@@ -217,39 +220,37 @@ class Attempts:
         """
         tries = Tries(model, self._retry, stream=self.parsed.stream)
         target, probe = chosen
-        while True:
-            if error is None:
-                try:
-                    return await self._ask(Try(self, target, why or _WHY[probe], probe=probe), model)
-                except ProviderError as again:
-                    error = again
-            target, probe = await self._next(tries, target, error)
-            error = None
-            self.counts.add_named("retries")
+        try:
+            while True:
+                if error is None:
+                    try:
+                        return await self._ask(Try(self, target, why or _WHY[probe], probe=probe), model)
+                    except ProviderError as again:
+                        error = again
+                if (found := await self._next(tries, target, error)) is None:
+                    raise error
+                (target, probe), error = found, None
+                self.counts.add_named("retries")
+        finally:
+            error = None  # what is raised holds this frame, which must not hold it
 
-    async def _next(self, tries: Tries, target: Target, error: ProviderError) -> tuple[Target, bool]:
-        """Return whom to ask after a failure, once it is time.
-
-        Raises:
-            ProviderError: the one given, where nobody is left.
-        """
+    async def _next(self, tries: Tries, target: Target, error: ProviderError) -> tuple[Target, bool] | None:
+        """Return whom to ask after a failure, once it is time; None where nobody is left."""
         now = self.loop.time()
         tries.failed(target, error, now)
         if not error.elsewhere:
-            raise error
+            return None
         if isinstance(error, ProviderAuthFailed) and (newer := self._core.state.renewed(target)) is not None:
             return newer, False  # its key was replaced while we asked
         chosen = tries.untried(now)
         if chosen is not None:
-            if now >= self.watch.total():
-                raise error
-            return chosen
+            return None if now >= self.watch.total() else chosen
         again = tries.again(now)
         if again is None:
-            raise error
+            return None
         pause = tries.pause_s(again, now)
         if now + pause >= self.watch.total() or not tries.budget.take(now):
-            raise error
+            return None
         if pause > 0:
             await self._sleep(pause)
         return again, False

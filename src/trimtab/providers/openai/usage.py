@@ -12,7 +12,7 @@ option `usage` overrides them (docs/how-to/prices.md):
 - what `total_tokens` has beyond all that was thought with and not listed, and is billed as output.
 """
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -304,7 +304,7 @@ def _nusd(value: object, per_usd: int) -> int | None:
         return None
     try:
         amount = Decimal(str(value)) * NUSD_PER_USD / per_usd
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or one that no decimal can hold
         return None
     return int(amount.to_integral_value()) if amount.is_finite() and 0 <= amount <= MOST_TOKENS * 10 else None
 

@@ -286,3 +286,14 @@ def test_content_and_errors_in_all_their_shapes():
     assert error_text({"message": "m", "type": "t"}) == ("m", "t")
     assert error_text({"message": "", "type": "t", "code": "c"}) == ("t", "c")
     assert error_text({"code": 7}) == ("no message", "7")
+
+
+@pytest.mark.parametrize(
+    "cost", ['"1e999999"', '"-1e999999"', '"1e-999999"', '"sNaN"', f'"{"9" * 20_000}"', "1e300"]
+)
+def test_a_cost_that_is_no_amount_costs_no_answer(cost: str) -> None:
+    body = b'{"choices":[{"message":{}}],"usage":{"prompt_tokens":5,"completion_tokens":2,"cost":%b}}'
+    usage = completion(body % cost.encode()).usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (5, 2)
+    assert not usage.reported_cost_nusd
