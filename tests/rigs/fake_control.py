@@ -1,7 +1,7 @@
 """The `Control` port kept in memory: what pages are built and tested against, without processes or stores."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,6 +141,14 @@ class FakeRecords:
             self._rollups[cube] = roll_up(cube, self.calls)
         rows = self._rollups[cube]
         return [r for r in rows if r.start_us >= since_us and (not until_us or r.start_us < until_us)]
+
+    async def top_users(self, since_us: int, until_us: int, project: str, most: int) -> list[RollupRow]:
+        rows = [r for r in await self.rollup("day_user", since_us, until_us) if project in ("", r.key[0])]
+        calls: Counter[str] = Counter()
+        for row in rows:
+            calls[row.key[1]] += row.calls
+        names = sorted(calls, key=lambda name: (-calls[name], name))[:most]
+        return [row for row in rows if row.key[1] in names]
 
     async def bill(self, query: BillQuery) -> list[BillRow]:
         found: dict[tuple[str, ...], BillRow] = {}

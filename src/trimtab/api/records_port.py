@@ -46,6 +46,10 @@ class Records(Protocol):
         """Return a cube's rows; see `CallStore.rollup`."""
         ...
 
+    async def top_users(self, since_us: int, until_us: int, project: str, most: int) -> list[RollupRow]:
+        """Return the daily sums of the users with most calls; see `CallStore.top_users`."""
+        ...
+
     async def bill(self, query: BillQuery) -> list[BillRow]:
         """Return sums over calls; see `CallStore.bill`."""
         ...

@@ -1,6 +1,6 @@
 """Sums over a stretch of time, out of rollups: never out of calls."""
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -125,6 +125,9 @@ class Overview:
 Ask = Callable[[Cube, int, int], Awaitable[list[RollupRow]]]
 """`Records.rollup`."""
 
+AskUsers = Callable[[int, int, str, int], Awaitable[list[RollupRow]]]
+"""`Records.top_users`."""
+
 
 class Overviews:
     """Makes overviews, and keeps each for a moment: a page and its charts ask for the same one."""
@@ -147,13 +150,13 @@ class Overviews:
                 self._before.popitem(last=False)
         return sums
 
-    async def users(self, ask: Ask, span: Span, project: str, now_us: int) -> list[tuple[str, Sums]]:
+    async def users(self, ask: AskUsers, span: Span, project: str, now_us: int) -> list[tuple[str, Sums]]:
         """Return (user, sums) of the users with most calls over a span's whole days (UTC); at most 60 s old."""
         key = (span.name, project)
         at_us, found = self._users.get(key, (0, []))
         if not 0 <= now_us - at_us < 60 * _US_PER_S:
             since_us = (now_us - span.seconds * _US_PER_S) // DAY_US * DAY_US
-            found = leading(of_project(await ask("day_user", since_us, 0), project))
+            found = by_key(await ask(since_us, 0, project, LEADING))
             self._users[key] = (now_us, found)
             while len(self._users) > _OVERVIEWS_KEPT:
                 self._users.popitem(last=False)
@@ -236,12 +239,3 @@ def _joined(parts: Iterable[tuple[_Key, Sums]]) -> dict[_Key, Sums]:
 
 def _most_calls_first(groups: dict[str, Sums]) -> list[tuple[str, Sums]]:
     return sorted(groups.items(), key=lambda item: (-item[1].calls, item[0]))
-
-
-def leading(rows: list[RollupRow], most: int = LEADING) -> list[tuple[str, Sums]]:
-    """Return what `by_key` does of the keys with most calls; the latencies of all others are never looked at."""
-    calls: Counter[str] = Counter()
-    for row in rows:
-        calls[row.key[1]] += row.calls
-    names = dict(calls.most_common(most))
-    return by_key(row for row in rows if row.key[1] in names)

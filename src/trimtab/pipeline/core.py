@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from trimtab.access import Caller
 from trimtab.limits import Limiter
-from trimtab.providers import ProviderContext, cannot_unseal, make_provider
+from trimtab.providers import Factory, ProviderContext, cannot_unseal, make_provider
 from trimtab.types import (
     Clock,
     Closed,
@@ -84,6 +84,7 @@ class Core:
         self._run_dir = run_dir
         self._unseal = unseal
         self._board = shared.board
+        self._factories: dict[str, Factory] = {}
         self._state: State | None = None
         self._retired: list[tuple[Provider, float]] = []
         """Providers of generations before, and since when they are that."""
@@ -110,6 +111,7 @@ class Core:
             clock=self.clock,
             max_reply_bytes=snapshot.policy.max_reply_bytes,
             unseal=self._unseal,
+            factories=self._factories,
         )
 
         def make(spec: ProviderSpec) -> Provider:

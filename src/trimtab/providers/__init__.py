@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from trimtab.types import Provider, ProviderSpec
 
-from .context import ProviderContext, Unseal, cannot_unseal, reads_sources
+from .context import Factory, ProviderContext, Unseal, cannot_unseal, reads_sources
 
-__all__ = ["ProviderContext", "Unseal", "cannot_unseal", "make_provider", "reads_sources"]
+__all__ = ["Factory", "ProviderContext", "Unseal", "cannot_unseal", "make_provider", "reads_sources"]
 
 
 def make_provider(spec: "ProviderSpec", context: ProviderContext) -> "Provider":
-    """Make the provider that a specification describes, through the plugin table.
+    """Make the provider that a specification describes, through the plugin table, which is asked once for each kind.
 
     Raises:
         ConfigError: its kind is unknown, or its settings cannot be used.
     """
-    from trimtab.plugins import load
+    factory = context.factories.get(spec.kind)
+    if factory is None:
+        from trimtab.plugins import load
 
-    return cast("Provider", load("trimtab.providers", spec.kind)(spec, context))
+        factory = context.factories[spec.kind] = cast("Factory", load("trimtab.providers", spec.kind))
+    return factory(spec, context)

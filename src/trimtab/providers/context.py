@@ -35,6 +35,10 @@ def reads_sources(spec: ProviderSpec) -> bool:
     return any(r.kind != "env" for text in texts for r in all_references(text))
 
 
+Factory = Callable[[ProviderSpec, "ProviderContext"], Provider]
+"""What a plugin of the group `trimtab.providers` is."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderContext:
     """The process's surroundings, as far as a provider may know them."""
@@ -48,6 +52,8 @@ class ProviderContext:
     """Opens the keys of providers that were added at run time."""
     sources: Sources = field(default_factory=Sources)
     """Reads the files and runs the commands that secrets come from, each once for all providers made with this."""
+    factories: dict[str, Factory] = field(default_factory=dict)
+    """By kind, as they are found: looking into the plugin table takes 10 ms, and a process is handed many snapshots."""
 
     def secret(self, spec: ProviderSpec) -> str:
         """Return the provider's key: unsealed, or with `${...}` taken from environment, file or command.

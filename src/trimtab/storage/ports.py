@@ -206,6 +206,17 @@ class CallStore(Protocol):
         """Return a cube's rows that start within the bounds (0: none), in the order of time, then of keys."""
         ...
 
+    def top_users(self, since_us: int, until_us: int, project: str, most: int) -> list[RollupRow]:
+        """Return the rows of `day_user` of those users who made most calls between two starts of days.
+
+        Args:
+            since_us: the first day's start.
+            until_us: the day to stop before; 0: none.
+            project: whose calls count; empty: all.
+            most: how many users.
+        """
+        ...
+
     def recount(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
         """Compute the same rows from the calls themselves: what `rollup` must equal. Scans."""
         ...

@@ -56,9 +56,9 @@ async def top(visit: Visit, overview: Overview, span: Span) -> Top:
     if by == "models":
         return _top(visit, span, by, overview.models, "hours")
     if by == "users" and span.seconds >= _DAY_S:
-        ask = visit.control.records.rollup
+        ask = visit.control.records.top_users
         users = await visit.site.overviews.users(ask, span, visit.project, visit.now_us)
-        return _top(visit, span, by, users[:SHOWN], "days")
+        return _top(visit, span, by, users, "days")
     query = CallQuery(project=visit.project, purpose="live", since_us=overview.since_us, limit=LOOKED_AT)
     calls = await visit.control.records.find(query, payload=False)
     over: Literal["newest", "all"] = "newest" if len(calls) == LOOKED_AT else "all"

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import signal
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +64,8 @@ async def _work(options: ChildOptions, line: LifeLine) -> int:
 
     stop, retire = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    # One thread is enough for a snapshot now and then: the allocator keeps some megabytes for each.
+    loop.set_default_executor(ThreadPoolExecutor(1, thread_name_prefix="aside"))
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR2, retire.set)
     layout = Layout(Path(options.data_dir))

@@ -86,6 +86,10 @@ class Records:
         """See `api.Records.rollup`."""
         return await self._room.stores.calls(lambda calls: calls.rollup(cube, since_us, until_us))
 
+    async def top_users(self, since_us: int, until_us: int, project: str, most: int) -> list[RollupRow]:
+        """See `api.Records.top_users`."""
+        return await self._room.stores.calls(lambda calls: calls.top_users(since_us, until_us, project, most))
+
     async def bill(self, query: BillQuery) -> list[BillRow]:
         """See `api.Records.bill`."""
         return await self._room.stores.calls(lambda calls: calls.bill(query))

@@ -31,12 +31,12 @@ from trimtab.storage.ports import (
 from trimtab.types import Call, FeedbackGiven, StorageError
 
 from . import billing
-from .connection import storage_errors
+from .connection import disk_bytes, storage_errors
 from .dayfile import DayFile
 from .erase import calls_of, feedback_of
 from .lookups import LOOKED_AT, InSession, sessions_page
 from .payload import PayloadCodec
-from .rollups import Tally, added
+from .rollups import Tally, Users, added, top_users
 from .rows import with_feedback
 from .schema import backup_of, create_day_file
 from .search import Search
@@ -292,11 +292,8 @@ class SqliteCallStore:
         sizes: dict[str, int] = {}
         with self._using():
             for day, part in self._listing():
-                path = self._folder / file_name(day, part)
-                for suffix in ("", "-wal", "-shm"):
-                    with storage_errors(path), contextlib.suppress(FileNotFoundError):
-                        name = day_name(day)
-                        sizes[name] = sizes.get(name, 0) + Path(f"{path}{suffix}").stat().st_size
+                size = disk_bytes(self._folder / file_name(day, part))
+                sizes[day_name(day)] = sizes.get(day_name(day), 0) + size
         return sizes
 
     def count(self) -> int:
@@ -314,10 +311,15 @@ class SqliteCallStore:
                 found += first if not more else added(itertools.chain(first, *more))
         return found
 
+    def top_users(self, since_us: int, until_us: int, project: str, most: int) -> list[RollupRow]:
+        """See `CallStore.top_users`. 0.25 µs for each user of each day."""
+        users = Users(since_us, until_us or _FOREVER, project)
+        with self._using():
+            return top_users(lambda how: [file.read(how) for file in self._files_of(*users[:2])], users, most)
+
     def recount(self, cube: Cube, since_us: int = 0, until_us: int = 0) -> list[RollupRow]:
         """See `CallStore.recount`."""
-        until_us = until_us or _FOREVER
-        tally = Tally()
+        tally, until_us = Tally(), until_us or _FOREVER
         with self._using():
             for file in self._files_of(since_us, until_us):
                 file.recount(tally, cube)
@@ -394,7 +396,5 @@ class SqliteCallStore:
             if self._closed:
                 raise StorageError(f"the call store in {self._folder} is closed; open it again")
             if write and self._read_only:
-                raise StorageError(
-                    f"the store in {self._folder} was opened read-only; the recorder writes it"
-                )
+                raise StorageError(f"the store in {self._folder} is open to be read; the recorder writes it")
             yield

@@ -164,3 +164,12 @@ def snapshot(connection: apsw.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def disk_bytes(path: Path) -> int:
+    """Return the bytes of a database on disk, its log included; 0 where it has gone meanwhile."""
+    size = 0
+    for suffix in ("", "-wal", "-shm"):
+        with storage_errors(path), contextlib.suppress(FileNotFoundError):
+            size += Path(f"{path}{suffix}").stat().st_size
+    return size

@@ -7,7 +7,10 @@ A call counts at the time inside its id. Only purpose `live` counts. A call with
 
 # ruff: noqa: S608 - what is pasted into SQL here are our own names of columns; every value is bound
 
-from collections.abc import Iterable, Iterator, Sequence
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apsw
@@ -195,12 +198,63 @@ class Tally:
 
 def read_rollup(connection: apsw.Connection, cube: Cube, since_us: int, until_us: int) -> list[RollupRow]:
     """Return a file's stored rows of a cube, in the order of time, then of keys: 1.5 µs each."""
+    bound = (CUBES.index(cube), since_us, until_us)
+    return _read(connection, cube, "cube=? AND start_us>=? AND start_us<?", bound)
+
+
+def _read(connection: apsw.Connection, cube: Cube, where: str, bound: Sequence[Any]) -> list[RollupRow]:
     rows = connection.execute(
-        f"SELECT start_us, k1, k2, k3, {_COLUMNS} FROM rollup "
-        "WHERE cube=? AND start_us>=? AND start_us<? ORDER BY start_us, k1, k2, k3",
-        (CUBES.index(cube), since_us, until_us),
+        f"SELECT start_us, k1, k2, k3, {_COLUMNS} FROM rollup WHERE {where} ORDER BY start_us, k1, k2, k3",
+        bound,
     )
     return [_row(cube, row) for row in rows]
+
+
+class Users(NamedTuple):
+    """Which rows of `day_user` are meant: days from the first bound on, before the second, of one project or of all."""
+
+    since_us: int
+    until_us: int
+    project: str
+
+    @property
+    def where(self) -> str:
+        """The condition in SQL."""
+        mine = " AND k1=?" if self.project else ""
+        return f"cube={CUBES.index('day_user')} AND start_us>=? AND start_us<?{mine}"
+
+    @property
+    def bound(self) -> tuple[int | str, ...]:
+        """What is bound in it."""
+        return self if self.project else self[:2]
+
+
+Reading = Callable[[apsw.Connection, Names], Any]
+
+
+def top_users(ask: Callable[[Reading], Iterable[Any]], users: Users, most: int) -> list[RollupRow]:
+    """Return the rows of the users with most calls in all files together, by name where they are equal.
+
+    Args:
+        ask: calls a function with each file's connection, and returns what those return.
+        users: whose rows count.
+        most: how many users.
+    """
+    calls: Counter[str] = Counter()
+    count = f"SELECT k2, calls FROM rollup WHERE {users.where}"
+
+    def add(connection: apsw.Connection, _: Names) -> None:
+        for name, number in connection.execute(count, users.bound):
+            calls[name] += number
+
+    ask(add)
+    names = heapq.nsmallest(most, calls, key=lambda name: (-calls[name], name))
+    theirs = f"{users.where} AND k2 IN ({', '.join('?' * len(names))})"
+
+    def read(connection: apsw.Connection, _: Names) -> list[RollupRow]:
+        return _read(connection, "day_user", theirs, (*users.bound, *names))
+
+    return list(added(itertools.chain.from_iterable(ask(read))))
 
 
 def added(rows: Iterable[RollupRow]) -> Iterator[RollupRow]:
