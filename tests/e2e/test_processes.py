@@ -4,7 +4,6 @@ import http.client
 import json
 import lzma
 import os
-import random
 import signal
 import socket
 import stat
@@ -21,6 +20,7 @@ from typing import Any
 import apsw
 import pytest
 
+from rigs.house import free_port, is_gone, until
 from trimtab.serve import Running, find_running
 from trimtab.serve.runfile import Processes, read_processes
 
@@ -34,33 +34,6 @@ from trimtab.serve import UpOptions, up
 options = json.loads(sys.argv[1])
 sys.exit(up(UpOptions(**{k: Path(v) if k in ("data", "config", "model_path") else v for k, v in options.items()})))
 """
-
-
-def free_port() -> int:
-    """Return a port below those that the kernel gives to outgoing connections, which could take it meanwhile."""
-    while True:
-        port = random.SystemRandom().randrange(12_000, 32_000)
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not within {patience_s} s: {what}")
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie whose parent is init's business counts as ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 class Upstream:

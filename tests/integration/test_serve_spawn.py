@@ -2,17 +2,14 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rigs.house import until
 from trimtab.config import Console, Data, Gateway, Own
 from trimtab.serve.folder import Layout
 from trimtab.serve.options import ChildOptions
 from trimtab.serve.spawn import Child
-
-PATIENCE_S = 15.0
 
 
 def recorder(data: Path) -> Child:
@@ -27,16 +24,6 @@ def recorder(data: Path) -> Child:
 
 def open_descriptors() -> set[str]:
     return {path.name for path in Path("/dev/fd").iterdir()}
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(what)
 
 
 def test_a_child_says_when_it_is_ready_and_ends_on_sigterm(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """An admin who goes on changing things while calls are made: keys, projects, users; and what stood at each moment."""
 
 import itertools
-import threading
 import time
 from dataclasses import dataclass, field
-from typing import Self
 
 from .house import House
+from .threads import Busy
 
 PASSWORD = "a long enough password"
 
@@ -25,24 +24,13 @@ class Made:
 
 
 @dataclass
-class Clerk:
+class Clerk(Busy):
     """Makes a key, a project and a user in turn, and revokes every third key."""
+
+    thread = "clerk"
 
     house: House
     made: list[Made] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        self._stop = threading.Event()
-        self._failed: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="clerk")
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._failed is not None:
-            raise self._failed
 
     def before(self, moment_us: int, what: str) -> list[Made]:
         """What had been made by a moment, and nobody had begun to remove by a second after it."""
@@ -51,16 +39,13 @@ class Clerk:
             if one.what == what and one.done_us < moment_us and not one.gone_us
         ]  # fmt: skip
 
-    def _run(self) -> None:
-        try:
-            for number in itertools.count():
-                if self._stop.wait(0.05):
-                    return
-                self._work(number)
-        except BaseException as error:
-            self._failed = error
+    def _work(self) -> None:
+        for number in itertools.count():
+            if self._stop.wait(0.05):
+                return
+            self._make(number)
 
-    def _work(self, number: int) -> None:
+    def _make(self, number: int) -> None:
         project = f"project-{number}"
         self._ask(f"/api/v1/projects/{project}", {"title": f"Project {number}"}, "PUT", 200)
         self.made.append(Made("project", project, _now_us()))

@@ -2,17 +2,15 @@
 
 import asyncio
 import socket
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from trimtab.gateway import Gateway
 from trimtab.ledger import Counters, LogWriter, payload_policies
 from trimtab.ledger.reader import LogReader
 from trimtab.pipeline import Core, Shared
-from trimtab.serve.child.server import run_async, serve
+from trimtab.serve.child.server import serve
 from trimtab.storage.sqlite import open_reply_cache
 from trimtab.types import (
     Closed,
@@ -26,6 +24,8 @@ from trimtab.types import (
     SystemClock,
 )
 
+from .threads import Serving
+
 QUICK = Deadlines(connect_s=0.3, first_byte_s=0.5, idle_s=0.5, total_s=8.0)
 RETRY = RetryPolicy(attempts=2, backoff_s=0.02, backoff_max_s=0.05, retry_after_max_s=0.2)
 POLICY = Policy(deadlines=QUICK, retry=RETRY, max_reply_bytes=4 * 1024 * 1024)
@@ -37,43 +37,21 @@ def fake(name: str, base_url: str, **more: object) -> ProviderSpec:
 
 
 @dataclass
-class GatewayRig:
+class GatewayRig(Serving):
     """Serves a snapshot until the block ends; `records()` reads the log back."""
+
+    thread = "gateway"
 
     folder: Path
     snapshot: Snapshot
     core: Core | None = field(default=None, init=False)
     port: int = field(default=0, init=False)
 
-    def __enter__(self) -> Self:
-        self._ready = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="gateway-rig")
-        self._thread.start()
-        assert self._ready.wait(20), "the gateway did not start"
-        if self._error is not None:
-            raise self._error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
-        assert not self._thread.is_alive(), "the gateway did not stop"
-
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def _run(self) -> None:
-        try:
-            run_async(self._main)
-        except BaseException as error:
-            self._error = error
-            self._ready.set()
-
-    async def _main(self) -> int:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
+    async def _serve(self) -> None:
         for name in ("log", "counters", "run"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         log = LogWriter(self.folder / "log", "worker-1")
@@ -95,13 +73,12 @@ class GatewayRig:
         self.port = listener.getsockname()[1]
         from trimtab.config import Gateway as Settings
 
-        self._loop.call_later(0.05, self._ready.set)
+        asyncio.get_running_loop().call_later(0.05, self._ready.set)
         await serve(gateway, listener.detach(), Settings(), self._stop)
         await gateway.aclose()
         log.close()
         counters.close()
         cache.close()
-        return 0
 
     def records(self) -> list[Opened | Closed | FeedbackGiven]:
         """Return all records of the log so far."""

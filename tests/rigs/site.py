@@ -1,21 +1,23 @@
 """An ASGI application on a real socket, in a thread of this process, on the house's own server."""
 
-import asyncio
 import socket
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 from trimtab.config import Gateway as Settings
-from trimtab.serve.child.server import run_async, serve
+from trimtab.serve.child.server import serve
+
+from .threads import Serving
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 @dataclass
-class Site:
+class Site(Serving):
     """Serves until the block ends."""
+
+    thread = "site"
 
     app: App
     port: int = 0
@@ -27,37 +29,12 @@ class Site:
         self._listener.bind(("127.0.0.1", self.port))
         self._listener.listen(64)  # from here on a client that connects waits and is not refused
         self.port = self._listener.getsockname()[1]
-        self._started = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="site")
-        self._thread.start()
-        assert self._started.wait(20), "the site did not start"
-        if self._error is not None:
-            raise self._error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
-        assert not self._thread.is_alive(), "the site did not stop"
-        if self._error is not None:
-            raise self._error
+        return super().__enter__()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def _run(self) -> None:
-        try:
-            run_async(self._main)
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._started.set()
-
-    async def _main(self) -> int:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        self._started.set()
+    async def _serve(self) -> None:
+        self._ready.set()
         await serve(self.app, self._listener.detach(), Settings(), self._stop)
-        return 0

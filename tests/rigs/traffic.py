@@ -2,9 +2,8 @@
 
 import asyncio
 import itertools
-import threading
 from collections.abc import Callable
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from trimtab.testing import Pace, Scripted
 from trimtab.testing.reply import Ask
@@ -12,6 +11,7 @@ from trimtab.types import Usage
 
 from .caller import Question, Seen, call, judge
 from .house import until
+from .threads import Busy
 
 _PIECES = tuple(f"piece {n} " for n in range(12))
 
@@ -36,27 +36,16 @@ class Asker(NamedTuple):
     pause_s: float = 0.02
 
 
-class Traffic:
+class Traffic(Busy):
     """Askers at work until the block ends; `seen` is what became of each call, as it ended."""
+
+    thread = "traffic"
 
     def __init__(self, port: int, askers: list[Asker]) -> None:
         self.seen: list[Seen] = []
         self._port = port
         self._askers = askers
         self._numbers = itertools.count()
-        self._stop = threading.Event()
-        self._failed: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="traffic")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._failed is not None:
-            raise self._failed
 
     @property
     def answered(self) -> int:
@@ -67,18 +56,15 @@ class Traffic:
         wanted = self.answered + more
         until(lambda: self._failed or self.answered >= wanted, f"{wanted} answers", 120)
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._main())
-        except BaseException as error:
-            self._failed = error
+    def _work(self) -> None:
+        asyncio.run(self._main())
 
     async def _main(self) -> None:
         async with asyncio.TaskGroup() as group:
             for asker in self._askers:
-                group.create_task(self._work(asker))
+                group.create_task(self._ask(asker))
 
-    async def _work(self, asker: Asker) -> None:
+    async def _ask(self, asker: Asker) -> None:
         while not self._stop.is_set():
             seen = await call(self._port, asker.question(next(self._numbers)))
             if seen.answered and seen.question.comment:

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from cyclopts import App, Parameter, validators
 
-from trimtab.storage import CallQuery
+from trimtab.storage import CallQuery, call_json
 from trimtab.types import Call, CallState, Purpose, SystemClock
 
 from .callview import SHORT_ID, call_row, list_columns, write_call
 from .options import AsJson, Place
-from .reach import Calls, call_json, open_calls
+from .reach import Calls, open_calls
 from .terminal import CommandFailed, note, parse_when, terminal_width, write_json, write_table
 
 app = App(name="calls", help="List, search and show recorded calls.")

@@ -6,13 +6,13 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter, validators
 
-from trimtab.storage import CallQuery
+from trimtab.storage import CallQuery, call_json
 from trimtab.types import Call, SystemClock
 
 from .calls import Filters, call_query
 from .callview import call_line
 from .options import AsJson, Place
-from .reach import AdminCalls, Calls, call_json, running
+from .reach import AdminCalls, Calls, running
 from .terminal import json_text, note, terminal_width, write
 
 LOOK_S = 0.5

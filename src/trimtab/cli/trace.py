@@ -6,12 +6,12 @@ from typing import Annotated, Final
 import msgspec
 from cyclopts import Parameter, validators
 
-from trimtab.storage import Piece, Trace, TraceRow, nested
+from trimtab.storage import Piece, Trace, TraceRow, attributes_of, nested
 from trimtab.types import SystemClock, parse_trace_parent
 
 from .calls import find_call
 from .options import AsJson, Place
-from .reach import Calls, attributes_of, open_calls, trace_json
+from .reach import Calls, open_calls, trace_json
 from .terminal import (
     Cell,
     Column,

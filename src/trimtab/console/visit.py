@@ -1,9 +1,10 @@
 """One request, as a page sees it: who asks, in which language, and the ways to answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
 from functools import cached_property
-from typing import Any, Literal, cast
+from operator import attrgetter
+from typing import Any, Literal, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from trimtab.api import Control
-from trimtab.types import ROLES, Actor, CallerError, Role, TooLarge, Unauthenticated, WrongMediaType
+from trimtab.types import ROLES, Actor, CallerError, NotFound, Role, TooLarge, Unauthenticated, WrongMediaType
 
 from .security import cookie_name, form_token, local_path
 from .shown import date_time, moment, zone_of
@@ -27,6 +28,8 @@ _LARGEST_FORM = 256 * 1024
 """Bytes; a correction of a long answer fits."""
 
 _MOST_FIELDS = 200
+
+_Row = TypeVar("_Row")
 
 
 class Visit:
@@ -100,6 +103,20 @@ class Visit:
     def may(self, role: Role) -> bool:
         """Return whether the visitor's role reaches `role`: what decides if a form is shown."""
         return self.signed_in is not None and ROLES.index(self.signed_in.role) >= ROLES.index(role)
+
+    def named(
+        self, rows: Iterable[_Row], noun: str, name_of: Callable[[_Row], str] = attrgetter("name")
+    ) -> _Row:
+        """Return the row that the address names.
+
+        Raises:
+            NotFound: there is none of that name; `noun` says of what.
+        """
+        name = self.path_params["name"]
+        for row in rows:
+            if name_of(row) == name:
+                return row
+        raise NotFound(f"there is no {noun} {name!r}")
 
     def link(self, path: str, /, **fields: object) -> str:
         """Return an address on this console: the project goes along, empty fields do not."""

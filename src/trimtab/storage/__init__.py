@@ -28,6 +28,7 @@ from .ports import (
 from .span_port import SpanStore, Trace, TraceRow, TraceStore
 
 if TYPE_CHECKING:
+    from .as_json import attributes_of, call_json, span_json
     from .lines import LINE_FORMAT, call_line, read_call_line, read_line, span_line
 
 __all__ = [
@@ -51,23 +52,25 @@ __all__ = [
     "Trace",
     "TraceRow",
     "TraceStore",
+    "attributes_of",
+    "call_json",
     "call_line",
     "nested",
     "read_call_line",
     "read_line",
+    "span_json",
     "span_line",
     "write_atomically",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in (
-        "LINE_FORMAT",
-        "call_line",
-        "read_call_line",
-        "read_line",
-        "span_line",
-    ):  # no worker needs them
+    # No worker needs them.
+    if name in ("attributes_of", "call_json", "span_json"):
+        from . import as_json
+
+        return getattr(as_json, name)
+    if name in ("LINE_FORMAT", "call_line", "read_call_line", "read_line", "span_line"):
         from . import lines
 
         return getattr(lines, name)

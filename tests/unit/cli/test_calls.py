@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from trimtab.api import call_row
-from trimtab.cli.reach import call_json, read_call
+from trimtab.cli.reach import read_call
+from trimtab.storage import call_json
 from trimtab.types import FeedbackGiven, Usage, new_id
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from trimtab.api.replies import actor_of, control_of, read_json, reply, struct_of
 from trimtab.api.table import Route
-from trimtab.storage import CallQuery, Erasure, call_line
+from trimtab.storage import CallQuery, Erasure, call_json, call_line
 from trimtab.types import Call, CallerError, CallState, NotFound, Purpose, id_time_us
 
 _MOST = 1000
@@ -201,34 +201,7 @@ def _is_id(text: str) -> bool:
 
 def call_row(call: Call, *, payload: bool) -> CallRow:
     """Return a call as JSON has it; its words only with `payload`."""
-    opened = msgspec.structs.asdict(call.opened)
-    closed = None if call.closed is None else msgspec.structs.asdict(call.closed)
-    for part, name in ((opened, "request"), (opened, "variables"), (closed, "response")):
-        if part is not None:
-            part[name] = _words(part[name], call.opened.payload) if payload else None
-    if closed is not None and call.closed is not None:
-        closed["usage"] = msgspec.structs.asdict(call.closed.usage)
-        closed["attempts"] = [msgspec.structs.asdict(attempt) for attempt in call.closed.attempts]
-    return CallRow(
-        id=call.id,
-        state=call.state,
-        latency_ms=call.latency_ms,
-        opened=opened,
-        closed=closed,
-        feedback=[msgspec.structs.asdict(given) for given in call.feedback],
-    )
-
-
-def _words(kept: bytes, policy: str) -> object:
-    """Return kept words as JSON where they are JSON, as text or hash where not."""
-    if not kept:
-        return None
-    if policy == "hash":
-        return {"sha256": kept.hex()}
-    try:
-        return msgspec.json.decode(kept)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {"text": kept.decode("utf-8", "replace")}
+    return CallRow(**call_json(call, payload=payload))
 
 
 ROUTES = (

@@ -10,14 +10,13 @@ from starlette.responses import Response
 
 from trimtab.api.replies import control_of, read_query, reply
 from trimtab.api.table import Route
-from trimtab.storage import Trace, TraceRow
-from trimtab.types import CallerError, NotFound, SpanEnded
+from trimtab.storage import Trace, TraceRow, span_json
+from trimtab.types import CallerError, NotFound
 
 from .calls import CallRow, call_row
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _PLACE = re.compile(r"[0-9]{1,18}-[0-9a-f]{32}-.*", re.ASCII | re.DOTALL)
-_SHA256_BYTES = 32
 
 
 class TracesFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,27 +110,11 @@ def trace_reply(trace: Trace) -> TraceReply:
     """Return a trace as JSON has it."""
     return TraceReply(
         trace_id=trace.trace_id,
-        spans=[_span_row(span) for span in trace.spans],
+        spans=[SpanRow(**span_json(span)) for span in trace.spans],
         calls=[call_row(call, payload=False) for call in trace.calls],
         more_spans=trace.more_spans,
         more_calls=trace.more_calls,
     )
-
-
-def _span_row(span: SpanEnded) -> SpanRow:
-    fields = {name: getattr(span, name) for name in SpanRow.__struct_fields__ if name != "attributes"}
-    return SpanRow(attributes=_attributes(span.attributes), **fields)
-
-
-def _attributes(kept: bytes) -> object:
-    if not kept:
-        return None
-    if len(kept) == _SHA256_BYTES and kept[:1] != b"{":
-        return {"sha256": kept.hex()}
-    try:
-        return msgspec.json.decode(kept)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {"text": kept.decode("utf-8", "replace")}
 
 
 ROUTES = (

@@ -1,17 +1,16 @@
 """`trimtab alerts`: rules on how the installation is doing, what they found, and who is told."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from cyclopts import App, Parameter
 
 from trimtab.cli.options import AsJson, Place
 from trimtab.cli.reach import admin, quoted, running
-from trimtab.cli.terminal import note, write, write_json
-from trimtab.types import AlertKind, SystemClock
+from trimtab.cli.terminal import note, write
+from trimtab.types import AlertKind
 
-from .said import read_secret, report, table
-from .times import with_times
+from .said import Rows, listing, read_secret, report, with_times
 
 app = App(name="alerts", help="Rules on how the installation is doing, and the webhooks that are told.")
 
@@ -24,31 +23,13 @@ def list_alerts(place: Place | None = None, *, json: AsJson = False) -> int:
         place: Which installation.
         json: Print JSON with stable fields.
     """
-    found: list[dict[str, Any]] = admin(running(place or Place()), "GET", "alerts")["alerts"]
-    if json:
-        write_json(found)
-    elif found:
-        rows = [
-            row["rule"]
-            | {"state": row["state"], "owner": row["owner"], "about": row["about"]}
-            | {field: _shown(row[field], row["unit"]) for field in ("value", "threshold", "clear")}
-            for row in found
-        ]
-        titles = {
-            "name": "name",
-            "state": "state",
-            "kind": "kind",
-            "value": "now",
-            "threshold": "fires at",
-            "clear": "ends at",
-            "project": "project",
-            "webhooks": "tells",
-            "owner": "set by",
-            "about": "about",
-        }
-        table(rows, titles, fluid="about")
-    else:
-        note("No rules. `trimtab alerts set NAME KIND` makes one.")
+    found: Rows = admin(running(place or Place()), "GET", "alerts")["alerts"]
+    columns = {
+        "name": "name", "state": "state", "kind": "kind", "value": "now", "threshold": "fires at",
+        "clear": "ends at", "project": "project", "webhooks": "tells", "owner": "set by", "about": "about",
+    }  # fmt: skip
+    empty = "No rules. `trimtab alerts set NAME KIND` makes one."
+    listing(found, columns, json=json, fluid="about", empty=empty, lines=_lines)
     return int(any(row["state"] == "firing" for row in found))
 
 
@@ -123,17 +104,9 @@ def history(*, rule: str = "", limit: int = 100, place: Place | None = None, jso
         json: Print JSON with stable fields.
     """
     query = {"rule": rule, "limit": limit}
-    rows: list[dict[str, Any]] = admin(running(place or Place()), "GET", "alerts/events", query=query)[
-        "events"
-    ]
-    if json:
-        write_json(rows)
-    elif rows:
-        titles = {"time": "time", "rule": "rule", "state": "state", "text": "text"}
-        table(with_times(rows, SystemClock().now_us()), titles, fluid="text")
-    else:
-        note("Nothing has happened.")
-    return 0
+    rows: Rows = admin(running(place or Place()), "GET", "alerts/events", query=query)["events"]
+    columns = {"time": "time", "rule": "rule", "state": "state", "text": "text"}
+    return listing(rows, columns, json=json, fluid="text", empty="Nothing has happened.", lines=with_times)
 
 
 @app.command
@@ -144,15 +117,10 @@ def webhooks(place: Place | None = None, *, json: AsJson = False) -> int:
         place: Which installation.
         json: Print JSON with stable fields.
     """
-    rows: list[dict[str, Any]] = admin(running(place or Place()), "GET", "webhooks")["webhooks"]
-    if json:
-        write_json(rows)
-    elif rows:
-        titles = {"name": "name", "url": "url", "format": "format", "signed": "signed", "owner": "set by"}
-        table(rows, titles, fluid="url")
-    else:
-        note("No webhooks. `trimtab alerts webhook NAME` makes one; its URL comes on stdin.")
-    return 0
+    rows: Rows = admin(running(place or Place()), "GET", "webhooks")["webhooks"]
+    columns = {"name": "name", "url": "url", "format": "format", "signed": "signed", "owner": "set by"}
+    empty = "No webhooks. `trimtab alerts webhook NAME` makes one; its URL comes on stdin."
+    return listing(rows, columns, json=json, fluid="url", empty=empty)
 
 
 @app.command
@@ -228,23 +196,26 @@ def deliveries(
     """
     query = {"webhook": webhook, "limit": limit}
     target = running(place or Place())
-    rows: list[dict[str, Any]] = admin(target, "GET", "webhooks/deliveries", query=query)["deliveries"]
-    if json:
-        write_json(rows)
-    elif rows:
-        timed = [row | {"at_us": row["tried_us"] or row["created_us"]} for row in rows]
-        titles = {
-            "time": "time",
-            "webhook": "webhook",
-            "state": "state",
-            "tries": "tries",
-            "status": "status",
-            "error": "error",
-        }
-        table(with_times(timed, SystemClock().now_us()), titles, fluid="error")
-    else:
-        note("Nothing was sent.")
-    return 0
+    rows: Rows = admin(target, "GET", "webhooks/deliveries", query=query)["deliveries"]
+    columns = {
+        "time": "time", "webhook": "webhook", "state": "state", "tries": "tries", "status": "status",
+        "error": "error",
+    }  # fmt: skip
+    return listing(rows, columns, json=json, fluid="error", empty="Nothing was sent.", lines=_tried)
+
+
+def _lines(found: Rows) -> Rows:
+    return [
+        row["rule"]
+        | {"state": row["state"], "owner": row["owner"], "about": row["about"]}
+        | {field: _shown(row[field], row["unit"]) for field in ("value", "threshold", "clear")}
+        for row in found
+    ]
+
+
+def _tried(deliveries: Rows) -> Rows:
+    """Return deliveries with the time of their last try; of those that wait for the first, when they were made."""
+    return with_times([row | {"at_us": row["tried_us"] or row["created_us"]} for row in deliveries])
 
 
 def _shown(value: float | None, unit: str) -> str:

@@ -4,11 +4,9 @@ from typing import Any
 
 from trimtab.cli.options import AsJson, Place
 from trimtab.cli.reach import admin, running
-from trimtab.cli.terminal import json_text, note, write_json
-from trimtab.types import SystemClock
+from trimtab.cli.terminal import json_text
 
-from .said import table
-from .times import with_times
+from .said import Rows, listing, with_times
 
 _PAGE = 1000
 """Entries in one answer of the admin API at most."""
@@ -34,7 +32,7 @@ def audit(
         json: Print JSON with stable fields.
     """
     target = running(place or Place())
-    rows: list[dict[str, Any]] = []
+    rows: Rows = []
     fields: dict[str, Any] = {"actor": actor, "action": action, "object": object}
     while len(rows) < limit:
         fields["limit"] = min(_PAGE, limit - len(rows))
@@ -43,14 +41,11 @@ def audit(
         if not found["before"]:
             break
         fields["before"] = found["before"]
-    if json:
-        write_json(rows)
-        return 0
-    if not rows:
-        note("No entries.")
-        return 0
-    for row in rows:
-        row["detail"] = json_text(row["detail"]) if row["detail"] else None
-    columns = {"time": "time", "actor": "who", "action": "action", "object": "of", "outcome": "outcome"}
-    table(with_times(rows, SystemClock().now_us()), columns | {"detail": "detail"}, fluid="detail")
-    return 0
+    columns = {
+        "time": "time", "actor": "who", "action": "action", "object": "of", "outcome": "outcome", "detail": "detail",
+    }  # fmt: skip
+    return listing(rows, columns, json=json, fluid="detail", empty="No entries.", lines=_lines)
+
+
+def _lines(rows: Rows) -> Rows:
+    return with_times([row | {"detail": json_text(row["detail"]) if row["detail"] else None} for row in rows])

@@ -7,11 +7,10 @@ from cyclopts import App, Parameter
 
 from trimtab.cli.options import AsJson, Matching, Place
 from trimtab.cli.reach import admin, quoted, running
-from trimtab.cli.terminal import note, write_json
 from trimtab.types import format_usd
 
 from .limits import matched
-from .said import report, table
+from .said import Rows, listing, report
 
 app = App(name="budgets", help="List, set and remove budgets.")
 
@@ -24,19 +23,13 @@ def list_budgets(place: Place | None = None, *, json: AsJson = False) -> int:
         place: Which installation.
         json: Print JSON with stable fields.
     """
-    rows: list[dict[str, Any]] = admin(running(place or Place()), "GET", "budgets")["budgets"]
-    if json:
-        write_json(rows)
-        return 0
-    if not rows:
-        note("No budgets. `trimtab budgets set NAME --amount 25` adds one; so does trimtab.toml.")
-        return 0
+    rows: Rows = admin(running(place or Place()), "GET", "budgets")["budgets"]
     columns = {
         "name": "name", "owner": "owner", "for": "for", "per": "per", "amount": "amount", "subject": "whose",
         "spent": "spent", "held": "held", "left": "left",
     }  # fmt: skip
-    table([line for row in rows for line in _lines(row)], columns, fluid="for")
-    return 0
+    empty = "No budgets. `trimtab budgets set NAME --amount 25` adds one; so does trimtab.toml."
+    return listing(rows, columns, json=json, fluid="for", empty=empty, lines=_lines)
 
 
 @Parameter(name="*")
@@ -111,7 +104,12 @@ def remove(name: str, /, place: Place | None = None, *, json: AsJson = False) ->
     return report(done, f"{name} is removed.", json=json)
 
 
-def _lines(row: dict[str, Any]) -> list[dict[str, Any]]:
+def _lines(rows: Rows) -> Rows:
+    """Return the lines of every budget: one for each subject."""
+    return [line for row in rows for line in _lines_of(row)]
+
+
+def _lines_of(row: dict[str, Any]) -> Rows:
     spec = row["spec"]
     kind = "" if spec.get("hard", True) else ", soft"
     first = {

@@ -7,9 +7,8 @@ from cyclopts import App, Parameter
 
 from trimtab.cli.options import AsJson, Matching, Place
 from trimtab.cli.reach import admin, quoted, running
-from trimtab.cli.terminal import note, write_json
 
-from .said import report, table
+from .said import Rows, listing, report
 
 app = App(name="limits", help="List, set and remove limits on requests, tokens and calls at once.")
 
@@ -22,13 +21,7 @@ def list_limits(place: Place | None = None, *, json: AsJson = False) -> int:
         place: Which installation.
         json: Print JSON with stable fields.
     """
-    rows: list[dict[str, Any]] = admin(running(place or Place()), "GET", "limits")["limits"]
-    if json:
-        write_json(rows)
-        return 0
-    if not rows:
-        note("No limits. `trimtab limits set NAME --requests 600` adds one; so does trimtab.toml.")
-        return 0
+    rows: Rows = admin(running(place or Place()), "GET", "limits")["limits"]
     columns = {
         "name": "name",
         "owner": "owner",
@@ -37,8 +30,10 @@ def list_limits(place: Place | None = None, *, json: AsJson = False) -> int:
         "most": "at most a minute",
         "now": "now",
     }
-    table([_row(row) for row in rows], columns, fluid="now")
-    return 0
+    empty = "No limits. `trimtab limits set NAME --requests 600` adds one; so does trimtab.toml."
+    return listing(
+        rows, columns, json=json, fluid="now", empty=empty, lines=lambda rows: [_row(row) for row in rows]
+    )
 
 
 @Parameter(name="*")

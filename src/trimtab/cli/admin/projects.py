@@ -1,14 +1,14 @@
 """`trimtab projects`: the tenants."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from cyclopts import App
 
 from trimtab.cli.options import AsJson, Place
 from trimtab.cli.reach import admin, quoted, running
-from trimtab.cli.terminal import CommandFailed, write_json
+from trimtab.cli.terminal import CommandFailed
 
-from .said import report, table
+from .said import Rows, listing, report
 
 app = App(name="projects", help="Create, list, change and remove projects.")
 
@@ -21,15 +21,9 @@ def list_projects(place: Place | None = None, *, json: AsJson = False) -> int:
         place: Which installation.
         json: Print JSON with stable fields.
     """
-    projects: list[dict[str, Any]] = admin(running(place or Place()), "GET", "projects")["projects"]
-    if json:
-        write_json(projects)
-        return 0
+    projects: Rows = admin(running(place or Place()), "GET", "projects")["projects"]
     columns = {"name": "name", "payload": "payload", "retention_days": "days kept", "title": "title"}
-    table(
-        [row | {"retention_days": row["retention_days"] or None} for row in projects], columns, fluid="title"
-    )
-    return 0
+    return listing(projects, columns, json=json, fluid="title", lines=_lines)
 
 
 @app.command(name="set")
@@ -81,3 +75,7 @@ def remove(name: str, /, *, yes: bool = False, place: Place | None = None, json:
         )
     done = admin(target, "DELETE", f"projects/{quoted(name)}", timeout_s=None)
     return report(done, f"{name} is removed.", json=json)
+
+
+def _lines(projects: Rows) -> Rows:
+    return [row | {"retention_days": row["retention_days"] or None} for row in projects]

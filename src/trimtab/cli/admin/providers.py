@@ -6,9 +6,9 @@ from cyclopts import App, Parameter
 
 from trimtab.cli.options import AsJson, Place
 from trimtab.cli.reach import admin, quoted, running
-from trimtab.cli.terminal import note, one_line, write, write_json
+from trimtab.cli.terminal import one_line, write, write_json
 
-from .said import read_secret, report, show, table
+from .said import Rows, listing, read_secret, report, show
 
 app = App(name="providers", help="List, add, test and remove providers; rotate their keys.")
 
@@ -21,18 +21,10 @@ def list_providers(place: Place | None = None, *, json: AsJson = False) -> int:
         place: Which installation.
         json: Print JSON with stable fields.
     """
-    rows: list[dict[str, Any]] = admin(running(place or Place()), "GET", "providers")["providers"]
-    if json:
-        write_json(rows)
-        return 0
-    if not rows:
-        note("No providers. `trimtab providers add NAME` adds one; so does trimtab.toml.")
-        return 0
-    for row in rows:
-        row["key"] = (row["key_hint"] or "set") if row["key_set"] else None
+    rows: Rows = admin(running(place or Place()), "GET", "providers")["providers"]
     columns = {"name": "name", "owner": "owner", "kind": "kind", "key": "key", "base_url": "base URL"}
-    table(rows, columns, fluid="base_url")
-    return 0
+    empty = "No providers. `trimtab providers add NAME` adds one; so does trimtab.toml."
+    return listing(rows, columns, json=json, fluid="base_url", empty=empty, lines=_lines)
 
 
 @app.command
@@ -112,3 +104,7 @@ def remove(name: str, /, place: Place | None = None, *, json: AsJson = False) ->
     """
     done = admin(running(place or Place()), "DELETE", f"providers/{quoted(name)}")
     return report(done, f"{name} is removed.", json=json)
+
+
+def _lines(rows: Rows) -> Rows:
+    return [row | {"key": (row["key_hint"] or "set") if row["key_set"] else None} for row in rows]

@@ -1,11 +1,26 @@
-"""What the commands of this room have in common: secrets from outside `argv`, and what became of a change."""
+"""What the commands of this room have in common: secrets from outside `argv`, what became of a change, lists."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from trimtab.cli.terminal import Cell, Column, CommandFailed, note, one_line, write, write_json, write_table
+from trimtab.cli.terminal import (
+    Cell,
+    Column,
+    CommandFailed,
+    note,
+    one_line,
+    show_time,
+    write,
+    write_json,
+    write_table,
+)
+from trimtab.types import SystemClock
+
+Rows = list[dict[str, Any]]
+"""What the admin API lists."""
 
 _LONGEST_SECRET = 8192
 
@@ -51,17 +66,38 @@ def report(done: dict[str, Any], text: str, *, json: bool) -> int:
     return 0
 
 
-def table(rows: list[dict[str, Any]], columns: dict[str, str], *, fluid: str = "") -> None:
-    """Write JSON rows as a table.
+def listing(
+    rows: Rows,
+    columns: dict[str, str],
+    *,
+    json: bool,
+    fluid: str,
+    empty: str = "",
+    lines: Callable[[Rows], Rows] | None = None,
+) -> int:
+    """Write a list: its rows as JSON, or as a table; return the exit status.
 
     Args:
-        rows: the rows.
+        rows: what the admin API answered.
         columns: field → title, in order.
+        json: write the rows as they came.
         fluid: the field whose column takes the width that is left.
+        empty: what to say instead of a table without rows.
+        lines: makes the table's lines of the rows; else they are those.
     """
-    cells: list[list[Cell | str]] = [[show(row.get(field)) for field in columns] for row in rows]
-    titles = [Column(title=title, fluid=field == fluid) for field, title in columns.items()]
-    write_table(titles, cells)
+    if json:
+        write_json(rows)
+    elif empty and not rows:
+        note(empty)
+    else:
+        _table(lines(rows) if lines else rows, columns, fluid)
+    return 0
+
+
+def with_times(rows: Rows) -> Rows:
+    """Return rows with a field `time` for people, made of `at_us`."""
+    now_us = SystemClock().now_us()
+    return [row | {"time": show_time(int(row["at_us"]), now_us)} for row in rows]
 
 
 def show(value: object) -> str:
@@ -71,3 +107,9 @@ def show(value: object) -> str:
     if isinstance(value, list | tuple):
         return one_line(", ".join(map(str, value))) or "-"
     return one_line(str(value)) if value not in (None, "") else "-"
+
+
+def _table(rows: Rows, columns: dict[str, str], fluid: str) -> None:
+    cells: list[list[Cell | str]] = [[show(row.get(field)) for field in columns] for row in rows]
+    titles = [Column(title=title, fluid=field == fluid) for field, title in columns.items()]
+    write_table(titles, cells)

@@ -1,16 +1,11 @@
 """`trimtab settings`: what may change while Trimtab runs."""
 
-from typing import Any
-
 from cyclopts import App
 
 from trimtab.cli.options import AsJson, Place
 from trimtab.cli.reach import admin, quoted, running
-from trimtab.cli.terminal import note, write_json
-from trimtab.types import SystemClock
 
-from .said import report, table
-from .times import with_times
+from .said import Rows, listing, report, with_times
 
 app = App(name="settings", help="List and change settings while Trimtab runs.")
 
@@ -23,19 +18,9 @@ def list_settings(place: Place | None = None, *, json: AsJson = False) -> int:
         place: Which installation.
         json: Print JSON with stable fields.
     """
-    rows: list[dict[str, Any]] = admin(running(place or Place()), "GET", "settings")["settings"]
-    if json:
-        write_json(rows)
-    else:
-        columns = {
-            "name": "name",
-            "value": "value",
-            "default": "default",
-            "owner": "set by",
-            "about": "about",
-        }
-        table(rows, columns, fluid="about")
-    return 0
+    rows: Rows = admin(running(place or Place()), "GET", "settings")["settings"]
+    columns = {"name": "name", "value": "value", "default": "default", "owner": "set by", "about": "about"}
+    return listing(rows, columns, json=json, fluid="about")
 
 
 @app.command(name="set")
@@ -63,12 +48,7 @@ def history(*, limit: int = 100, place: Place | None = None, json: AsJson = Fals
         json: Print JSON with stable fields.
     """
     target = running(place or Place())
-    rows: list[dict[str, Any]] = admin(target, "GET", "settings/changes", query={"limit": limit})["changes"]
-    if json:
-        write_json(rows)
-    elif rows:
-        columns = {"time": "time", "actor": "who", "name": "name", "before": "before", "after": "after"}
-        table(with_times(rows, SystemClock().now_us()), columns, fluid="after")
-    else:
-        note("No setting was changed.")
-    return 0
+    rows: Rows = admin(target, "GET", "settings/changes", query={"limit": limit})["changes"]
+    columns = {"time": "time", "actor": "who", "name": "name", "before": "before", "after": "after"}
+    empty = "No setting was changed."
+    return listing(rows, columns, json=json, fluid="after", empty=empty, lines=with_times)

@@ -1,14 +1,13 @@
 """`trimtab users`: who signs in to the console and the admin API."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from trimtab.cli.options import AsJson, Place
 from trimtab.cli.reach import admin, quoted, running
-from trimtab.cli.terminal import note, write_json
 
-from .said import read_secret, report, table
+from .said import Rows, listing, read_secret, report
 
 RoleName = Literal["viewer", "editor", "admin"]
 
@@ -40,16 +39,12 @@ def list_users(place: Place | None = None, *, json: AsJson = False) -> int:
         place: Which installation.
         json: Print JSON with stable fields.
     """
-    rows: list[dict[str, Any]] = admin(running(place or Place()), "GET", "users")["users"]
-    if json:
-        write_json(rows)
-    elif rows:
-        table(rows, {"name": "name", "role": "role", "disabled": "disabled"}, fluid="name")
-    else:
-        note(
-            "No users. `trimtab users create NAME` makes one; the token that `trimtab up` prints signs in too."
-        )
-    return 0
+    rows: Rows = admin(running(place or Place()), "GET", "users")["users"]
+    columns = {"name": "name", "role": "role", "disabled": "disabled"}
+    empty = (
+        "No users. `trimtab users create NAME` makes one; the token that `trimtab up` prints signs in too."
+    )
+    return listing(rows, columns, json=json, fluid="name", empty=empty)
 
 
 @app.command

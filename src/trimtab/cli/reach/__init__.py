@@ -7,15 +7,13 @@ Entry: `open_calls`, `running`, `admin`.
 """
 
 from .link import admin, quoted, running, running_on
-from .store import AdminCalls, Calls, call_json, open_calls, read_call
-from .traces import attributes_of, trace_json
+from .store import AdminCalls, Calls, open_calls, read_call
+from .traces import trace_json
 
 __all__ = [
     "AdminCalls",
     "Calls",
     "admin",
-    "attributes_of",
-    "call_json",
     "open_calls",
     "quoted",
     "read_call",

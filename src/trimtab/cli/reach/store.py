@@ -174,37 +174,6 @@ def read_call(row: dict[str, Any]) -> Call:
     )
 
 
-def call_json(call: Call, *, payload: bool) -> dict[str, Any]:
-    """Return a call as the admin API does: `opened` and `closed` by field names, times in microseconds."""
-    opened = msgspec.structs.asdict(call.opened)
-    closed = None if call.closed is None else msgspec.structs.asdict(call.closed)
-    for part, name in ((opened, "request"), (opened, "variables"), (closed, "response")):
-        if part is not None:
-            part[name] = _words(part[name], call.opened.payload) if payload else None
-    if closed is not None and call.closed is not None:
-        closed["usage"] = msgspec.structs.asdict(call.closed.usage)
-        closed["attempts"] = [msgspec.structs.asdict(attempt) for attempt in call.closed.attempts]
-    return {
-        "id": call.id,
-        "state": call.state,
-        "latency_ms": call.latency_ms,
-        "opened": opened,
-        "closed": closed,
-        "feedback": [msgspec.structs.asdict(given) for given in call.feedback],
-    }
-
-
-def _words(kept: bytes, policy: str) -> object:
-    if not kept:
-        return None
-    if policy == "hash":
-        return {"sha256": kept.hex()}
-    try:
-        return msgspec.json.decode(kept)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {"text": kept.decode("utf-8", "replace")}
-
-
 def _kept(words: object, policy: str) -> bytes:
     if words is None:
         return b""

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from trimtab.storage import Trace
+from trimtab.storage import Trace, call_json, span_json
 from trimtab.types import SpanEnded
 
-from .store import call_json, read_call
+from .store import read_call
 
 _SHA256_BYTES = 32
 
@@ -18,7 +18,7 @@ def trace_json(trace: Trace) -> dict[str, Any]:
     """Return a trace as the admin API does."""
     return {
         "trace_id": trace.trace_id,
-        "spans": [_span_json(span) for span in trace.spans],
+        "spans": [span_json(span) for span in trace.spans],
         "calls": [call_json(call, payload=False) for call in trace.calls],
         "more_spans": trace.more_spans,
         "more_calls": trace.more_calls,
@@ -35,25 +35,6 @@ def read_trace(reply: dict[str, Any]) -> Trace:
         more_spans=reply["more_spans"],
         more_calls=reply["more_calls"],
     )
-
-
-def _span_json(span: SpanEnded) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(span) | {"attributes": attributes_of(span)}
-    del fields["trace_id"]
-    return fields
-
-
-def attributes_of(span: SpanEnded) -> Any:  # noqa: ANN401 - JSON
-    """Return what was kept of a span's attributes as JSON data; None: nothing."""
-    kept = span.attributes
-    if not kept:
-        return None
-    if len(kept) == _SHA256_BYTES and kept[:1] != b"{":
-        return {"sha256": kept.hex()}
-    try:
-        return msgspec.json.decode(kept)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {"text": kept.decode("utf-8", "replace")}
 
 
 def _span(trace_id: str, fields: dict[str, Any]) -> SpanEnded:

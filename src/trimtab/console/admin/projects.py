@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
-from trimtab.types import NotFound, Project
+from trimtab.types import Project
 
 from .form import Form, form_page, once, outcome
 from .keys import POLICIES
@@ -81,11 +81,7 @@ def _read(form: Form, project: Project) -> Project:
 
 
 async def _project(visit: Visit) -> Project:
-    name = visit.path_params["name"]
-    for project in await visit.control.objects.projects():
-        if project.name == name:
-            return project
-    raise NotFound(f"there is no project {name!r}")
+    return visit.named(await visit.control.objects.projects(), "project")
 
 
 async def _new(visit: Visit, form: Form) -> Response:

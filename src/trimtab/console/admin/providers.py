@@ -6,7 +6,7 @@ from trimtab.api import ProviderRow
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
 from trimtab.plugins import entries
-from trimtab.types import CallerError, NotFound, ProviderSpec
+from trimtab.types import CallerError, ProviderSpec
 
 from .form import Form, form_page, once, outcome, page_fields
 from .provider_form import DEADLINES, fields_of, read_spec
@@ -104,11 +104,7 @@ def _kinds() -> list[str]:
 
 
 async def _provider(visit: Visit) -> ProviderRow:
-    name = visit.path_params["name"]
-    for row in await visit.control.objects.providers():
-        if row.name == name:
-            return row
-    raise NotFound(f"there is no provider {name!r}")
+    return visit.named(await visit.control.objects.providers(), "provider")
 
 
 async def _new(visit: Visit, form: Form) -> Response:

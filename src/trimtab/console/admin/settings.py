@@ -12,7 +12,7 @@ from starlette.responses import Response
 from trimtab.api import SettingRow
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
-from trimtab.types import ConfigError, NotFound, SettingChange
+from trimtab.types import ConfigError, SettingChange
 
 from .form import Form, form_page, once, outcome
 
@@ -125,11 +125,7 @@ def _group(visit: Visit, name: str) -> str:
 
 
 async def _setting(visit: Visit) -> SettingRow:
-    name = visit.path_params["name"]
-    for row in await visit.control.objects.settings():
-        if row.name == name:
-            return row
-    raise NotFound(f"there is no setting {name!r}")
+    return visit.named(await visit.control.objects.settings(), "setting")
 
 
 async def _page(visit: Visit, form: Form, notes: Sequence[str] = ()) -> Response:

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from trimtab.access import SHORTEST_PASSWORD
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
-from trimtab.types import ROLES, NotFound, User
+from trimtab.types import ROLES, User
 
 from .form import Form, form_page, new_password, once
 
@@ -92,11 +92,7 @@ def _saved(visit: Visit, user: User, done: str) -> Response:
 
 
 async def _user(visit: Visit) -> User:
-    name = visit.path_params["name"]
-    for user in await visit.control.people.users():
-        if user.name == name:
-            return user
-    raise NotFound(f"there is no user {name!r}")
+    return visit.named(await visit.control.people.users(), "user")
 
 
 async def _new(visit: Visit, form: Form) -> Response:

@@ -9,7 +9,7 @@ from trimtab.api import AlertRow
 from trimtab.console.admin.form import Form, form_page, once, page_fields
 from trimtab.console.routes import Route
 from trimtab.console.visit import Visit
-from trimtab.types import AlertKind, AlertRule, NotFound, WebhookFormat
+from trimtab.types import AlertKind, AlertRule, WebhookFormat
 
 KINDS: tuple[str, ...] = get_args(AlertKind)
 FORMATS: tuple[str, ...] = get_args(WebhookFormat)
@@ -194,11 +194,7 @@ def _present(rule: AlertRule) -> dict[str, str]:
 
 
 async def _rule(visit: Visit) -> AlertRow:
-    name = visit.path_params["name"]
-    for row in await visit.control.alerts.rules():
-        if row.rule.name == name:
-            return row
-    raise NotFound(f"there is no alert {name!r}")
+    return visit.named(await visit.control.alerts.rules(), "alert", lambda row: row.rule.name)
 
 
 async def _new(visit: Visit, form: Form) -> Response:

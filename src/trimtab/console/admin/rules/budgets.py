@@ -4,23 +4,10 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import get_args
 
-from starlette.responses import Response
+from trimtab.console.admin.form import Form
+from trimtab.types import NUSD_PER_USD, BudgetPer, BudgetPeriod, BudgetSpec, usd_to_nusd
 
-from trimtab.api import BudgetRow
-from trimtab.console.admin.form import Form, form_page, once, outcome, page_fields
-from trimtab.console.routes import Route
-from trimtab.console.visit import Visit
-from trimtab.types import (
-    NUSD_PER_USD,
-    BudgetPer,
-    BudgetPeriod,
-    BudgetSpec,
-    CallerError,
-    NotFound,
-    usd_to_nusd,
-)
-
-from .limits import matched, seconds, shown
+from .pages import RulePages, matched, seconds, shown
 
 PER: tuple[BudgetPer, ...] = get_args(BudgetPer)
 PERIODS: tuple[BudgetPeriod, ...] = get_args(BudgetPeriod)
@@ -31,61 +18,6 @@ _FRESH = {
     "per": "rule", "period": "month", "hard": "hard", "strict": "tail", "unpriced": "allow",
     "alert_at": "50, 80, 100", "wait_s": "5",
 }  # fmt: skip
-
-
-async def show(visit: Visit) -> Response:
-    """Return the list: the file's first, then by name."""
-    rows = sorted(await visit.control.objects.budgets(), key=lambda row: (row.owner, row.spec.name))
-    return await visit.page("budgets.html", title=visit.t("nav.budgets"), rows=rows, **page_fields())
-
-
-async def ask(visit: Visit) -> Response:
-    """Return the form for a new budget."""
-    return await _page(visit, None, Form(visit, {}, _FRESH))
-
-
-async def add(visit: Visit) -> Response:
-    """Add a budget."""
-    form = await Form.read(visit)
-    name = form.name("name")
-    if name in [row.spec.name for row in await visit.control.objects.budgets()]:
-        form.problem("name", "taken", name=name)
-    spec = _read(form, name)
-    if form.ok:
-        with form.blaming():
-            published = await visit.control.objects.put_budget(visit.actor, spec)
-            return visit.redirect("/budgets", done=outcome(published, "saved"))
-    return await _page(visit, None, form)
-
-
-async def open_one(visit: Visit) -> Response:
-    """Return one budget; with forms where the store owns it and the visitor is an admin."""
-    row = await _budget(visit)
-    return await _page(visit, row, Form(visit, {}, _present(row.spec)))
-
-
-async def change(visit: Visit) -> Response:
-    """Change a budget of the store's; what is spent goes on counting where it matches the same calls."""
-    row = await _budget(visit)
-    form = await Form.read(visit)
-    spec = _read(form, row.spec.name)
-    if form.ok:
-        with form.blaming():
-            published = await visit.control.objects.put_budget(visit.actor, spec)
-            return visit.redirect("/budgets", done=outcome(published, "saved"))
-    return await _page(visit, row, form)
-
-
-async def remove(visit: Visit) -> Response:
-    """Remove a budget of the store's, once its name was typed."""
-    row = await _budget(visit)
-    form = await Form.read(visit)
-    form.typed("typed_name", row.spec.name)
-    if form.ok:
-        with form.blaming():
-            published = await visit.control.objects.remove_budget(visit.actor, row.spec.name)
-            return visit.redirect("/budgets", done=outcome(published, "saved"))
-    return await _page(visit, row, form)
 
 
 def _present(spec: BudgetSpec) -> dict[str, str]:
@@ -136,27 +68,13 @@ def _alerts(form: Form) -> tuple[float, ...]:
     return shares
 
 
-async def _budget(visit: Visit) -> BudgetRow:
-    name = visit.path_params["name"]
-    for row in await visit.control.objects.budgets():
-        if row.spec.name == name:
-            return row
-    raise NotFound(f"there is no budget {name!r}")
-
-
-async def _page(visit: Visit, row: BudgetRow | None, form: Form) -> Response:
-    if row is not None and row.owner == "file" and not form.ok:
-        raise CallerError(f"the configuration file declares {row.spec.name!r}; change it there")
-    title = visit.t("budget.new") if row is None else row.spec.name
-    fields = {"title": title, "it": row, "pers": PER, "periods": PERIODS, "choices": _CHOICES}
-    return await form_page(visit, "budget.html", form, **fields)
-
-
-ROUTES = (
-    Route("GET", "/budgets", show),
-    Route("GET", "/budgets/-/new", ask, "admin"),
-    Route("POST", "/budgets/-/new", once(add), "admin"),
-    Route("GET", "/budgets/{name}", open_one),
-    Route("POST", "/budgets/{name}", once(change), "admin"),
-    Route("POST", "/budgets/{name}/remove", once(remove), "admin"),
-)
+ROUTES = RulePages[BudgetSpec](
+    noun="budget",
+    rows=lambda visit: visit.control.objects.budgets(),
+    put=lambda visit, spec: visit.control.objects.put_budget(visit.actor, spec),
+    drop=lambda visit, name: visit.control.objects.remove_budget(visit.actor, name),
+    read=_read,
+    present=_present,
+    fresh=_FRESH,
+    fields={"pers": PER, "periods": PERIODS, "choices": _CHOICES},
+).routes()
