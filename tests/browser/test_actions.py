@@ -174,7 +174,7 @@ def test_a_setting_is_changed_and_its_history_shows_it(watch, page, url):
     form.locator("select").select_option("hash")
     form.get_by_role("button", name="Save").click()
     expect(page.get_by_role("button", name="Set data.payload back to its default")).to_be_visible()
-    page.get_by_role("link", name="History").click()
+    page.get_by_role("link", name="History", exact=True).click()
     expect(page.locator("tbody tr").first.locator("del")).to_have_text("full")
     expect(page.locator("tbody tr").first.locator("ins")).to_have_text("hash")
     watch.look_over()
