@@ -17,12 +17,17 @@ from trimtab.types import (
     Closed,
     ConfigError,
     ConnectFailed,
+    ContentDelta,
+    Done,
+    Finish,
+    Frame,
     LedgerUnavailable,
     LimitSpec,
     Opened,
     RateLimitExceeded,
     StreamCut,
     Usage,
+    UsageReport,
 )
 
 PRICED = {
@@ -351,3 +356,19 @@ def test_a_strict_budget_holds_both_requests_of_a_hedged_call(tmp_path: Path) ->
         booth.run(booth.whole("route/r", max_tokens=10))
         reserved.append(booth.opened[0].reserved_nusd)
     assert reserved[1] == 2 * reserved[0]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_tier_without_a_price_is_no_way_around_a_budget(tmp_path: Path, stream: bool) -> None:
+    usage = Usage(100, 20, tier="priority")
+    frames = [
+        Frame(b"", (ContentDelta("Paris"),)),
+        Frame(b"", (Finish("stop"),)),
+        Frame(b"", (UsageReport(usage),)),
+        Frame(b"", (Done(),)),
+    ]
+    booth = Booth(tmp_path, Events(turns=[frames if stream else done(usage=usage)]), budget())
+    booth.run((booth.stream if stream else booth.whole)(max_tokens=50, service_tier="priority"))
+    assert (booth.closed.cost_nusd, booth.closed.price_version) == (0, ""), "nobody knows what it cost"
+    assert booth.use.spent_nusd == booth.opened[0].reserved_nusd > 0
+    assert booth.use.reserved_nusd == 0
