@@ -13,6 +13,7 @@ from trimtab.types.errors import (
     ConnectionLost,
     EmptyReply,
     MalformedReply,
+    ProviderError,
     ProviderFailed,
     ProviderRejected,
     RateLimited,
@@ -315,3 +316,42 @@ def test_a_list_of_models_that_cannot_be_read_is_the_providers_fault(answer, err
             await provider.models()
 
     with_provider(answer, use)
+
+
+KEY, HEADER = "sk-planted-0123456789", "header-planted-0123"
+ECHO = ("Incorrect API key provided: Bearer " + KEY + ", " + HEADER).encode()
+WRONG = b'{"error":{"message":"%b","code":"invalid_api_key"}}' % ECHO
+
+
+@pytest.mark.parametrize(
+    ("answer", "stream"),
+    [
+        (plain(WRONG, "401 Unauthorized"), False),
+        (plain(WRONG, "400 Bad Request"), False),
+        (plain(ECHO, "500 Oh"), False),
+        (plain(WRONG), False),
+        (plain(ECHO), False),
+        (plain(b"x" * 70 + ECHO), False),
+        (plain(ECHO), True),
+        (chunks(b"data: " + WRONG + b"\n\n"), True),
+    ],
+    ids=["401", "400", "500", "an error in 200", "no JSON", "cut within", "no stream", "in a stream"],
+)
+def test_a_key_that_the_provider_quotes_is_not_passed_on(answer, stream):
+    async def use(provider):
+        said = []
+        try:
+            async with provider.open(request(stream=stream)) as reply:
+                if not stream:
+                    said.append(await reply.completion())
+                async for frame in reply.frames():
+                    said.append(frame.events)
+        except ProviderError as error:
+            said += [error, getattr(error, "body", b"")]
+        return str(said)
+
+    said, _ = with_provider(answer, use, api_key=KEY, headers={"x-tenant": HEADER})
+    for secret in (KEY, HEADER):
+        assert secret not in said
+        assert secret[:12] not in said
+    assert "hidden" in said or b"xxx" in answer
