@@ -1,6 +1,8 @@
 """The provider over a real socket: what it sends, how its replies begin and end."""
 
 import asyncio
+import gc
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -355,3 +357,34 @@ def test_a_key_that_the_provider_quotes_is_not_passed_on(answer, stream):
         assert secret not in said
         assert secret[:12] not in said
     assert "hidden" in said or b"xxx" in answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [plain(COMPLETION, "200 OK", "Connection: close"), plain(b"{}", "500 Oh"), [RESET], b"no HTTP"],
+    ids=["closed", "refused", "reset", "no HTTP"],
+)
+def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(answer):
+    async def use(provider):
+        async def one():
+            with suppress(ProviderError):
+                await completion(provider)
+
+        async def ends():
+            await one()
+            await provider.aclose()
+            await asyncio.sleep(0.05)  # the loop has told it that it is lost
+
+        await ends()
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            await ends()
+            gc.collect()
+            # The test's own server leaves cycles of its own.
+            return [type(it).__name__ for it in gc.garbage if type(it).__module__.startswith("trimtab")]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+
+    assert with_provider(answer, use)[0] == []
