@@ -9,6 +9,7 @@ from pathlib import Path
 from trimtab.gateway import Gateway
 from trimtab.ledger import Counters, LogWriter, payload_policies
 from trimtab.ledger.reader import LogReader
+from trimtab.limits import MappedLimiter, period_of
 from trimtab.pipeline import Core, Shared
 from trimtab.serve.child.server import serve
 from trimtab.storage.sqlite import open_reply_cache
@@ -57,15 +58,19 @@ class GatewayRig(Serving):
         log = LogWriter(self.folder / "log", "worker-1")
         counters = Counters(self.folder / "counters", "worker-1")
         cache = open_reply_cache(self.folder / "cache.db", lambda: 4_000_000)
+        limiter = MappedLimiter(self.folder / "limits", count=counters.add_named)
         self.core = core = Core(
             log=log,
-            shared=Shared(cache=cache),
+            shared=Shared(cache=cache, limiter=limiter),
             counts=counters,
             keep=payload_policies(),
             clock=SystemClock(),
             run_dir=self.folder / "run",
         )
         core.apply(self.snapshot)
+        if (gate := core.state.gate) is not None:
+            for rule in gate.book.budgets:  # nothing is spent yet
+                limiter.seed(rule, {}, *period_of(rule.period, limiter.now_us()))
         gateway = Gateway(core, bound_to_loopback=True, counters_folder=str(self.folder / "counters"))
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
@@ -79,6 +84,7 @@ class GatewayRig(Serving):
         log.close()
         counters.close()
         cache.close()
+        limiter.close()
 
     def records(self) -> list[Opened | Closed | FeedbackGiven]:
         """Return all records of the log so far."""

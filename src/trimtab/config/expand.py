@@ -115,7 +115,7 @@ def shown_reference(text: str) -> str:
             return ""
         if reference.default is not None:
             return ""
-        program, _, rest = reference.name.partition(" ")
+        program, *rest = reference.name.split(maxsplit=1)  # any white space ends the program's name
         mark = {"env": "", "file": "file:", "cmd": "cmd:"}[reference.kind]
         name = f"{program} ..." if reference.kind == "cmd" and rest else reference.name
         shown += f"${{{mark}{name}}}"

@@ -19,6 +19,8 @@ class Demand(NamedTuple):
     """The same without any assumption; None: there is no bound, since neither request nor model names one."""
     priced: bool = True
     """Whether all models that may answer have a known price."""
+    bounded: bool = True
+    """False where a provider may bill searches or texts that it fetches itself: no `max_tokens` bounds those."""
 
 
 class LimitState(NamedTuple):

@@ -72,12 +72,17 @@ class Slot:
     def look(self) -> Kept | None:
         """Look for a reply, and leave it in `kept`."""
         if self._reads:
-            found = self._cache.get(self._key, self._clock_us())
+            now_us = self._clock_us()
+            found = self._cache.get(self._key, now_us)
             if found is not None:
                 try:
-                    self.kept = _unpack(found)
+                    kept = _unpack(found)
                 except msgspec.DecodeError:  # an earlier Trimtab's: it is replaced soon
                     return None
+                if (
+                    kept.made_us + self._ttl_us > now_us
+                ):  # not where it was kept for longer than is allowed now
+                    self.kept = kept
         return self.kept
 
     def age_s(self) -> int:

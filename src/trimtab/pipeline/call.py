@@ -297,7 +297,7 @@ class LiveCall:
         self._closed = True
         written = self._core.recorder.write_now(closed, "unrecorded_closed")
         self._core.count(closed, self.opened)
-        self._settle_grant(closed.usage.input_tokens + closed.usage.output_tokens, closed.cost_nusd)
+        self._settle_by(closed)
         return None if written else closed
 
     async def _fail(self, error: BaseException) -> None:
@@ -320,11 +320,20 @@ class LiveCall:
                 assert self.opened is not None, "it has an end"
                 self._core.recorder.write_at_once(closed, "unrecorded_closed")
                 self._core.count(closed, self.opened)
-                self._settle_grant(closed.usage.input_tokens + closed.usage.output_tokens, closed.cost_nusd)
+                self._settle_by(closed)
         finally:
             if self.grant is not None:  # its end could not be written: it counts as what was held
                 self._settle_grant(0, self.grant.reserved_nusd)
             await self._let_go()
+
+    def _settle_by(self, closed: Closed) -> None:
+        """Settle at what the record says."""
+        if (grant := self.grant) is not None:
+            usage, cost_nusd = closed.usage, closed.cost_nusd
+            if usage.tier and not closed.price_version:
+                # A tier without a price: its caller must not have chosen what no budget counts.
+                cost_nusd = grant.reserved_nusd
+            self._settle_grant(usage.input_tokens + usage.output_tokens, cost_nusd)
 
     def _settle_grant(self, tokens: int, cost_nusd: int) -> None:
         """Tell the limiter what it came to, once it is recorded: a crash in between counts what was held."""

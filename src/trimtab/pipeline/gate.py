@@ -93,7 +93,10 @@ class Gate:
         if most is not None and rates.bounded:
             # A token is a byte at least; what surrounds the words is more than what separates them.
             strict = _charge(rates.strict, max(body, read), most)
-        return Demand(read + wrote, _charge(rates.plain, read, wrote), strict, rates.priced)
+            if plan.hedge is not None:
+                strict *= 2  # the request that lost is billed too
+        bound = _charge(rates.plain, read, wrote)
+        return Demand(read + wrote, bound, strict, rates.priced, rates.bounded)
 
     def _answer(self, ask: Ask, parsed: Parsed, known: int) -> tuple[int, int | None]:
         """Return how many tokens an answer may have: as it is assumed, and as it is bound; None: it is not."""

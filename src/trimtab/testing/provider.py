@@ -65,7 +65,10 @@ class FakeProvider:
     @asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[Reply]:
         """Answer a request from the script; see `types.Provider.open`."""
-        body = {name: msgspec.json.decode(value) for name, value in request.body.items()}
+        try:
+            body = {name: msgspec.json.decode(value) for name, value in request.body.items()}
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ProviderRejected(f"the request cannot be read: {error}", status=400) from error
         ask = Ask(kind=request.kind, body=body | {"model": request.model}, number=len(self.requests))
         self.requests.append(request)
         reply = self._script.next(ask)

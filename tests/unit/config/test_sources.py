@@ -130,6 +130,11 @@ def test_where_nothing_may_be_read_nothing_is(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\n", "  "])
+def test_of_a_command_the_program_alone_is_shown_whatever_parts_it_from_its_arguments(space):
+    assert shown_reference(f"${{cmd:/bin/vault{space}--token=abc}}") == "${cmd:/bin/vault ...}"
+
+
 @given(st.text(max_size=30))
 def test_what_is_shown_of_a_text_is_references_or_nothing(text):
     shown = shown_reference("${A}" + text)

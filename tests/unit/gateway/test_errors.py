@@ -87,6 +87,11 @@ def test_a_model_that_nobody_serves_is_not_found(site, model):
     assert "f/m" in answer.error["message"]
 
 
+def test_text_that_is_no_utf_8_is_the_callers_fault_at_the_fake_provider_too(site):
+    answer = site.send("POST", "/v1/chat/completions", b'{"model":"f/m","messages":["\xff"]}')
+    assert (answer.status, answer.headers["x-trimtab-error"]) == (400, "provider_rejected")
+
+
 def test_a_provider_that_is_down_is_named_with_its_call(site):
     answer = site.chat("down/x")
     assert answer.status == 502

@@ -144,6 +144,19 @@ def test_the_key_s_word_goes_before_the_route_s(route_s, key_s, hits):
     assert place.counts.by_name["cache_hits"] == hits
 
 
+def test_a_time_that_was_shortened_holds_for_what_is_kept_already():
+    site = desk(done("old", finish_reason="stop"), done("new", finish_reason="stop"))
+
+    async def run():
+        await site.whole("route/r", about={"caller": Caller("k", cache_ttl_s=3600)})
+        site.clock.advance(61)
+        short = await site.whole("route/r", about={"caller": Caller("k", cache_ttl_s=60)})
+        long = await site.whole("route/r", about={"caller": Caller("k", cache_ttl_s=3600)})
+        return short, long
+
+    assert asyncio.run(run()) == (b'{"text":"new"}', b'{"text":"new"}')
+
+
 def test_a_bare_model_has_a_cache_by_its_key_alone():
     place = desk(good("one"), good("two"))
     assert whole(place, "p/m") != whole(place, "p/m")

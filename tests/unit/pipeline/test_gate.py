@@ -17,12 +17,17 @@ from trimtab.types import (
     Closed,
     ConfigError,
     ConnectFailed,
+    ContentDelta,
+    Done,
+    Finish,
+    Frame,
     LedgerUnavailable,
     LimitSpec,
     Opened,
     RateLimitExceeded,
     StreamCut,
     Usage,
+    UsageReport,
 )
 
 PRICED = {
@@ -51,8 +56,7 @@ class Booth(Desk):
             provider,
             limits=tuple(rule for rule in rules if isinstance(rule, LimitSpec)),
             budgets=tuple(rule for rule in rules if isinstance(rule, BudgetSpec)),
-            catalog=PRICED,
-            **more,
+            **{"catalog": PRICED, **more},
         )
         self.core.limiter = self.limiter
         for rule in self.budgets:
@@ -292,3 +296,79 @@ def test_a_call_that_no_rule_holds_for_takes_nothing(tmp_path: Path) -> None:
     booth.run(booth.whole())
     assert booth.opened[0].reserved_nusd == 0
     assert booth.limiter.uses(booth.budgets) == []
+
+
+def refused(tmp_path: Path, spec: BudgetSpec, model: str = "p/m", **body: Any) -> BudgetExceeded:
+    booth = Booth(tmp_path, Events(turns=[done()]), spec)
+    with pytest.raises(BudgetExceeded) as caught:
+        booth.run(booth.whole(model, **body))
+    return caught.value
+
+
+def test_a_strict_budget_says_what_the_call_may_cost_and_whether_waiting_helps(tmp_path: Path) -> None:
+    small = budget(amount_nusd=2_000_000, strict=True, period="day")
+    error = refused(tmp_path / "a", small, max_tokens=500)
+    assert "$0.00 is spent" in error.message
+    assert "this call may cost $0.0050" in error.message, "not as if the money were gone"
+    assert error.retry_after_s is None, "no day brings more than the amount"
+    assert "resets" not in error.message
+    booth = Booth(tmp_path / "b", Events(turns=[done(usage=Usage(0, 150))]), small)
+    booth.run(booth.whole(max_tokens=180))
+    with pytest.raises(BudgetExceeded, match=r"may cost .* it resets in") as caught:
+        booth.run(booth.whole(max_tokens=180))
+    assert 0 < (caught.value.retry_after_s or 0) <= 86_400
+
+
+@pytest.mark.parametrize("part", ["search", "citation"])
+def test_a_strict_budget_blames_no_max_tokens_where_searches_are_billed(tmp_path: Path, part: str) -> None:
+    row = {"from": "2020-01-01", "input": "1", "output": "1", part: "5"}
+    table = {"format": 1, "version": "t", "models": {"p/m": {"prices": [row]}}}
+    booth = Booth(tmp_path, Events(turns=[done()]), budget(strict=True), catalog=table)
+    with pytest.raises(BudgetExceeded, match="searches or citations") as caught:
+        booth.run(booth.whole(max_tokens=5))
+    assert "neither `max_tokens`" not in caught.value.message
+    assert caught.value.retry_after_s is None
+
+
+def test_where_waiting_does_not_help_nobody_is_told_to_wait(tmp_path: Path) -> None:
+    unpriced = refused(tmp_path / "a", budget(unpriced="refuse", period="month"), "p/unknown")
+    unbounded = refused(tmp_path / "b", budget(strict=True, period="month"), "p/dear")
+    for error in (unpriced, unbounded):
+        assert error.retry_after_s is None
+        assert "resets" not in error.message
+
+
+def test_a_strict_budget_holds_both_requests_of_a_hedged_call(tmp_path: Path) -> None:
+    from trimtab.types import Hedge, Release, RouteSpec, WeightedRelease
+
+    release = Release(model="p/m")
+    channels = {"production": (WeightedRelease(release=release.id()),)}
+    reserved = []
+    for hedge in (None, Hedge(after_ms=1000)):
+        routes = (RouteSpec(name="r", channels=channels, hedge=hedge),)
+        booth = Booth(
+            tmp_path / f"{hedge is None}",
+            Events(turns=[done()]),
+            budget(strict=True),
+            routes=routes,
+            releases={release.id(): release},
+        )
+        booth.run(booth.whole("route/r", max_tokens=10))
+        reserved.append(booth.opened[0].reserved_nusd)
+    assert reserved[1] == 2 * reserved[0]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_tier_without_a_price_is_no_way_around_a_budget(tmp_path: Path, stream: bool) -> None:
+    usage = Usage(100, 20, tier="priority")
+    frames = [
+        Frame(b"", (ContentDelta("Paris"),)),
+        Frame(b"", (Finish("stop"),)),
+        Frame(b"", (UsageReport(usage),)),
+        Frame(b"", (Done(),)),
+    ]
+    booth = Booth(tmp_path, Events(turns=[frames if stream else done(usage=usage)]), budget())
+    booth.run((booth.stream if stream else booth.whole)(max_tokens=50, service_tier="priority"))
+    assert (booth.closed.cost_nusd, booth.closed.price_version) == (0, ""), "nobody knows what it cost"
+    assert booth.use.spent_nusd == booth.opened[0].reserved_nusd > 0
+    assert booth.use.reserved_nusd == 0

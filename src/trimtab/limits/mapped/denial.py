@@ -9,6 +9,8 @@ from trimtab.types.errors import Overloaded
 
 _SOON_S = 1.0
 """When to come back where nobody can know."""
+_SOON = frozenset({"held", "unseeded"})
+"""Reasons that may be gone in a moment."""
 
 
 class Denial(NamedTuple):
@@ -16,13 +18,16 @@ class Denial(NamedTuple):
 
     rule: LimitRule | BudgetRule
     reason: str
-    """`requests`, `tokens`, `concurrency`; `spent`, `held`, `unseeded`, `unpriced`, `unbounded`; `crowded`."""
+    """`requests`, `tokens`, `concurrency`; `spent`, `dear`, `held`, `unseeded`, `unpriced`, `unbounded`, `open_ended`;
+    `crowded`."""
     subject: str = ""
     after_s: float = _SOON_S
     """When there may be room."""
     reset_s: float = _SOON_S
     """When all of it is there again."""
     spent_nusd: int = 0
+    bound_nusd: int = 0
+    """What the call may cost, where that is why."""
     wait_s: float = 0.0
     """How long to wait for calls under way; 0: not at all."""
 
@@ -60,23 +65,34 @@ class Denial(NamedTuple):
         return error
 
     def _short(self, rule: BudgetRule, whose: str) -> BudgetExceeded:
-        spec, resets = rule.spec, ""
-        if spec.period != "total":
-            resets = f"; it resets in {duration(self.reset_s)}"
+        spec = rule.spec
+        spent, most = format_usd(self.spent_nusd), format_usd(self.bound_nusd)
         why = {
-            "spent": f"{format_usd(self.spent_nusd)} is spent",
+            "spent": f"{spent} is spent",
+            "dear": f"{spent} is spent, and it is strict: this call may cost {most}; lower `max_tokens`",
             "held": "calls under way hold what is left",
             "unseeded": "what is spent is still being counted from the ledger",
-            "unpriced": "and a model that would answer has no known price",
+            "unpriced": "a model that would answer has no known price, and the budget lets in no such call",
             "unbounded": "it is strict, and neither `max_tokens` nor the model bounds this call",
+            "open_ended": "it is strict, and the provider bills searches or citations of the model, as many as it "
+            "makes: no `max_tokens` bounds this call, use another model",
         }[self.reason]
-        when = {"held": _SOON_S, "unseeded": _SOON_S}.get(self.reason, self.reset_s)
+        after_s, when = self._again(rule), ""
+        if after_s is not None:
+            soon = self.reason in _SOON
+            when = f"; try again in {after_s:g} s" if soon else f"; it resets in {duration(after_s)}"
+        allowed = "in all" if spec.period == "total" else f"a {spec.period}"
         return BudgetExceeded(
-            f"budget {rule.name!r} allows {format_usd(rule.amount)} a {spec.period}{whose}: {why}{resets}"
-            if spec.period != "total"
-            else f"budget {rule.name!r} allows {format_usd(rule.amount)} in all{whose}: {why}",
-            retry_after_s=None if spec.period == "total" and self.reason == "spent" else when,
+            f"budget {rule.name!r} allows {format_usd(rule.amount)} {allowed}{whose}: {why}{when}",
+            retry_after_s=after_s,
         )
+
+    def _again(self, rule: BudgetRule) -> float | None:
+        """Return when the same call may be let in; None where it never is."""
+        if self.reason in _SOON:
+            return _SOON_S
+        waiting_helps = self.reason == "spent" or (self.reason == "dear" and self.bound_nusd <= rule.amount)
+        return self.reset_s if waiting_helps and rule.period != "total" else None
 
 
 def over(rule: LimitRule, subject: str, reason: str, wait_ns: int, reset_ns: int) -> Denial:
@@ -94,10 +110,10 @@ def crowded(rule: LimitRule | BudgetRule) -> Denial:
     return Denial(rule, "crowded")
 
 
-def beyond(claim: BudgetClaim, reason: str, now_us: int, spent_nusd: int = 0) -> Denial:
+def beyond(claim: BudgetClaim, reason: str, now_us: int, spent_nusd: int = 0, bound_nusd: int = 0) -> Denial:
     """Return that a budget does not cover the call, whatever becomes of those under way."""
     left_s = max((claim.end_us - now_us) / 1e6, 0.0)
-    return Denial(claim.rule, reason, claim.subject, left_s, left_s, spent_nusd)
+    return Denial(claim.rule, reason, claim.subject, left_s, left_s, spent_nusd, bound_nusd)
 
 
 def short(claim: BudgetClaim, now_us: int, reason: str) -> Denial:

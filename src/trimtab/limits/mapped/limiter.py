@@ -184,15 +184,17 @@ class MappedLimiter:
         rule, numbers, at = claim.rule, state.numbers, claim.base
         bound = demand.strict_nusd if rule.strict else demand.bound_nusd
         if bound is None:
-            return beyond(claim, "unbounded", now_us)
+            return beyond(claim, "unbounded" if demand.bounded else "open_ended", now_us)
         if not bound and demand.priced:
             return None  # free models go on when a budget is used up
         spent, left = numbers[at + _SPENT], rule.amount
         if spent + bound <= left and (bound or spent < left):
             return None
         settled = spent - numbers[at + _HELD]
-        if settled >= left or (rule.strict and settled + bound > left):
+        if settled >= left:
             return beyond(claim, "spent", now_us, settled)
+        if rule.strict and settled + bound > left:
+            return beyond(claim, "dear", now_us, settled, bound)
         # Where nothing is under way, what is left is worth one more call, whatever its bound.
         return short(claim, now_us, "held") if numbers[at + _UNDER_WAY] else None
 

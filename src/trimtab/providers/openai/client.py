@@ -11,6 +11,7 @@ from trimtab.types import Clock, Completion, ConfigError, Done, Frame, ProviderS
 from trimtab.types.errors import ConnectionLost, MalformedReply, ProviderError, StreamCut
 
 from . import decode
+from .hide import Hide
 from .stream import ChunkReader, SseFramer, data_of
 from .usage import ORDINARY, Nesting
 from .wire import ModelsWire
@@ -40,6 +41,7 @@ class OpenAIProvider:
         """Where its requests go."""
         self._spec = spec
         self._clock = clock
+        self.hide = Hide((api_key, *spec.headers.values()))
         self._needs_done = bool(spec.options.get("done_marker", True))
         self.nesting = nesting_of(spec)
         self._client = Client(
@@ -72,7 +74,7 @@ class OpenAIProvider:
         async with self._client.request("GET", "/models") as exchange:
             body = await exchange.body()
             if exchange.status != 200:
-                raise decode.refusal(exchange.status, body, None)
+                raise decode.refusal(exchange.status, self.hide.body(body), None)
         try:
             return [m.id for m in msgspec.json.decode(body, type=ModelsWire).data]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -91,7 +93,7 @@ class OpenAIProvider:
         pause = decode.retry_after(
             exchange.header(b"retry-after"), exchange.header(b"retry-after-ms"), self._clock
         )
-        return decode.refusal(exchange.status, body[:_ERROR_BODY_BYTES], pause)
+        return decode.refusal(exchange.status, self.hide.body(body[:_ERROR_BODY_BYTES]), pause)
 
     @property
     def needs_done(self) -> bool:
@@ -125,7 +127,7 @@ class _Open:
         kind = exchange.header(b"content-type").lower()
         if "text/event-stream" not in kind:
             try:
-                beginning = await _beginning(exchange)
+                beginning = self._provider.hide.body(await _beginning(exchange))[:80]
             finally:
                 exchange.release()
             raise MalformedReply(
@@ -148,10 +150,20 @@ class _Open:
         body = exchange.take() if exchange.complete else await exchange.body()
         assert body is not None, "a complete reply has its body"
         read = decode.completion if self._request.kind == "chat" else decode.embeddings
-        return read(body, self._provider.nesting)
+        try:
+            return read(body, self._provider.nesting)
+        except ProviderError:
+            hidden = self._provider.hide.body(body)
+            if hidden == body:
+                raise
+        return read(hidden, self._provider.nesting)  # the same error, without our key
 
     async def frames(self) -> AsyncIterator[Frame]:
-        framer, reader, exchange = SseFramer(), ChunkReader(self._provider.nesting), self._exchange
+        framer, reader, exchange = (
+            SseFramer(),
+            ChunkReader(self._provider.nesting, self._provider.hide),
+            self._exchange,
+        )
         take, feed, read = exchange.take, framer.feed, reader.read
         try:
             while (data := take()) != b"":
@@ -203,6 +215,6 @@ def _head(status: int, headers: list[tuple[bytes, bytes]]) -> ReplyHead:
 
 async def _beginning(exchange: Exchange) -> bytes:
     try:
-        return (await exchange.read())[:80]
+        return await exchange.read()
     except ProviderError:
         return b""  # the content type is fault enough; the body broke off too

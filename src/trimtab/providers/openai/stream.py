@@ -23,6 +23,7 @@ from trimtab.types import (
 )
 from trimtab.types.errors import MalformedReply
 
+from .hide import NOTHING, Hide
 from .usage import ORDINARY, Nesting, read_timings, read_usage
 from .wire import AnyChunk, Chunk, ChunkChoice, Delta, error_text, text_of, text_or_nothing
 
@@ -95,9 +96,10 @@ class ChunkReader:
         done: whether the end marker has been read.
     """
 
-    __slots__ = ("_nesting", "_started", "done", "finished")
+    __slots__ = ("_hide", "_nesting", "_started", "done", "finished")
 
-    def __init__(self, nesting: Nesting = ORDINARY) -> None:
+    def __init__(self, nesting: Nesting = ORDINARY, hide: Hide = NOTHING) -> None:
+        self._hide = hide
         self._nesting = nesting
         self._started = self.finished = self.done = False
 
@@ -125,7 +127,7 @@ class ChunkReader:
             raise MalformedReply(f"an event of the stream cannot be read: {error}") from error
         if chunk.error is not None:
             message, code = error_text(chunk.error)
-            return Frame(frame, (ProviderFault(message, code),))
+            return Frame(frame, (ProviderFault(self._hide.text(message), code),))
         return self._events(frame, chunk)
 
     def _events(self, frame: bytes, chunk: AnyChunk) -> Frame:

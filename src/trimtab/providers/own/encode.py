@@ -151,7 +151,7 @@ def _value(body: dict[str, msgspec.Raw], name: str) -> object:
 def _load(raw: msgspec.Raw, name: str) -> object:
     try:
         return _decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise refused(f"{name} is no JSON: {error}", param=name) from error
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import httptools
 
@@ -56,7 +57,7 @@ class Connection(asyncio.BufferedProtocol):
         """Called when the provider closes the connection while nobody reads from it."""
         self.on_complete: Callable[[Connection], None] | None = None
         """Called when the rest of a reply arrives that nobody reads any more."""
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self.closed = False
         self.used = 0
         """How many requests were sent: above one, the connection was reused."""
@@ -131,6 +132,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.on_idle_lost is not None:
             self.on_idle_lost(self)
         self._wake()
+        # Parser and transport refer back to us: a cycle would wait for the garbage collector.
+        self._parser = self._transport = None
 
     # --- httptools' side ------------------------------------------------------------------------------------
 
@@ -192,8 +195,9 @@ class Connection(asyncio.BufferedProtocol):
         Raises:
             ProviderError: it has broken already.
         """
-        if self._error is not None:
-            raise self._error
+        if (error := self._error) is not None:
+            # A new one each time: one that is kept here would hold, by its traceback, whoever reads from here.
+            raise type(error)(error.message)
         self._waiter = waiter = self.loop.create_future()
         return waiter
 

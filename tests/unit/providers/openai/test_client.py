@@ -1,6 +1,8 @@
 """The provider over a real socket: what it sends, how its replies begin and end."""
 
 import asyncio
+import gc
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -13,6 +15,7 @@ from trimtab.types.errors import (
     ConnectionLost,
     EmptyReply,
     MalformedReply,
+    ProviderError,
     ProviderFailed,
     ProviderRejected,
     RateLimited,
@@ -315,3 +318,73 @@ def test_a_list_of_models_that_cannot_be_read_is_the_providers_fault(answer, err
             await provider.models()
 
     with_provider(answer, use)
+
+
+KEY, HEADER = "sk-planted-0123456789", "header-planted-0123"
+ECHO = ("Incorrect API key provided: Bearer " + KEY + ", " + HEADER).encode()
+WRONG = b'{"error":{"message":"%b","code":"invalid_api_key"}}' % ECHO
+
+
+@pytest.mark.parametrize(
+    ("answer", "stream"),
+    [
+        (plain(WRONG, "401 Unauthorized"), False),
+        (plain(WRONG, "400 Bad Request"), False),
+        (plain(ECHO, "500 Oh"), False),
+        (plain(WRONG), False),
+        (plain(ECHO), False),
+        (plain(b"x" * 70 + ECHO), False),
+        (plain(ECHO), True),
+        (chunks(b"data: " + WRONG + b"\n\n"), True),
+    ],
+    ids=["401", "400", "500", "an error in 200", "no JSON", "cut within", "no stream", "in a stream"],
+)
+def test_a_key_that_the_provider_quotes_is_not_passed_on(answer, stream):
+    async def use(provider):
+        said = []
+        try:
+            async with provider.open(request(stream=stream)) as reply:
+                if not stream:
+                    said.append(await reply.completion())
+                async for frame in reply.frames():
+                    said.append(frame.events)
+        except ProviderError as error:
+            said += [error, getattr(error, "body", b"")]
+        return str(said)
+
+    said, _ = with_provider(answer, use, api_key=KEY, headers={"x-tenant": HEADER})
+    for secret in (KEY, HEADER):
+        assert secret not in said
+        assert secret[:12] not in said
+    assert "hidden" in said or b"xxx" in answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [plain(COMPLETION, "200 OK", "Connection: close"), plain(b"{}", "500 Oh"), [RESET], b"no HTTP"],
+    ids=["closed", "refused", "reset", "no HTTP"],
+)
+def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(answer):
+    async def use(provider):
+        async def one():
+            with suppress(ProviderError):
+                await completion(provider)
+
+        async def ends():
+            await one()
+            await provider.aclose()
+            await asyncio.sleep(0.05)  # the loop has told it that it is lost
+
+        await ends()
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            await ends()
+            gc.collect()
+            # The test's own server leaves cycles of its own.
+            return [type(it).__name__ for it in gc.garbage if type(it).__module__.startswith("trimtab")]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+
+    assert with_provider(answer, use)[0] == []

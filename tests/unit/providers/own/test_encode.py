@@ -194,3 +194,13 @@ def test_whatever_a_caller_sends_is_taken_or_refused(name, value):
     with suppress(ProviderRejected):
         found, _ = encode(msgspec.structs.replace(base, body=body), BUILT_IN)
         assert msgspec.json.decode(found.body["messages"])
+
+
+@pytest.mark.parametrize(
+    "text", [b'[{"role":"user","content":"\xff"}]', b"[" * 100_000 + b"]" * 100_000], ids=["no UTF-8", "deep"]
+)
+def test_messages_that_cannot_be_read_are_the_callers_fault(text):
+    asked = request()
+    asked.body["messages"] = msgspec.Raw(text)
+    with pytest.raises(ProviderRejected, match="messages is no JSON"):
+        encode(asked, BUILT_IN)
