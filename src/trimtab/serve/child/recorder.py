@@ -37,6 +37,7 @@ class Published:
 def run_recorder(options: ChildOptions, line: LifeLine) -> int:
     """Record until SIGTERM, then empty the log; return the exit status."""
     from trimtab.ledger import Pause, Progress, Recorder
+    from trimtab.serve.data import beside_log_and_store
     from trimtab.storage.files import open_snapshot_store
     from trimtab.storage.sqlite import open_call_store
 
@@ -78,7 +79,8 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
 
     try:
         policy = Published(open_snapshot_store(layout.snapshot))
-        with Recorder(layout.log, store, policy=policy, stored=noted) as recorder:
+        beside = beside_log_and_store(layout)
+        with Recorder(layout.log, store, policy=policy, stored=noted, beside=beside) as recorder:
             report(recorder.step())
             line.ready()
             pause = Pause()
