@@ -150,4 +150,6 @@ def _refused(reply: HTTPResponse) -> CommandFailed:
     )
     asked_gateway = reply.status == 401 and not message.startswith("nobody is signed in")
     mend = "set TRIMTAB_API_KEY to a key from `trimtab keys create`" if asked_gateway else ""
-    return CommandFailed(f"{message} ({code})" if code else message, mend=mend, exit_code=exit_code)
+    if not code:
+        return CommandFailed(message, mend=mend, exit_code=exit_code)
+    return CommandFailed(f"{message} ({code})", mend=mend, exit_code=exit_code, code=code)
