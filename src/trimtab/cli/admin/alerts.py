@@ -5,7 +5,7 @@ from typing import Literal
 
 from cyclopts import App, Parameter
 
-from trimtab.cli.options import AsJson, Place
+from trimtab.cli.options import AsJson, AtMost, Place
 from trimtab.cli.reach import admin, quoted, running
 from trimtab.cli.terminal import note, write
 from trimtab.types import AlertKind
@@ -94,7 +94,7 @@ def remove(name: str, /, *, place: Place | None = None, json: AsJson = False) ->
 
 
 @app.command
-def history(*, rule: str = "", limit: int = 100, place: Place | None = None, json: AsJson = False) -> int:
+def history(*, rule: str = "", limit: AtMost = 100, place: Place | None = None, json: AsJson = False) -> int:
     """Show what the rules found, newest first.
 
     Args:
@@ -184,7 +184,7 @@ def try_webhook(name: str, /, *, place: Place | None = None, json: AsJson = Fals
 
 @app.command
 def deliveries(
-    *, webhook: str = "", limit: int = 100, place: Place | None = None, json: AsJson = False
+    *, webhook: str = "", limit: AtMost = 100, place: Place | None = None, json: AsJson = False
 ) -> int:
     """Show what was sent to webhooks or is to be, newest first.
 

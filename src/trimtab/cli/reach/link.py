@@ -86,9 +86,17 @@ def admin(
 
 
 def quoted(part: str) -> str:
-    """Return text as one part of a path."""
+    """Return a name or an id as one part of a path.
+
+    Raises:
+        CommandFailed: nothing can be called that; the path would lead elsewhere.
+    """
     from urllib.parse import quote
 
+    if not part or "/" in part:
+        raise CommandFailed(
+            f"{part!r} cannot be a name or an id: those have at least one character, and no '/'", exit_code=2
+        )
     return quote(part, safe="")
 
 
