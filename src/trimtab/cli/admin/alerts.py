@@ -128,22 +128,22 @@ def webhook(
     name: str,
     /,
     *,
-    format: Literal["standard", "slack"] = "standard",
+    format: Literal["standard", "slack"] | None = None,
     place: Place | None = None,
     json: AsJson = False,
 ) -> int:
     """Add a webhook, or move one: its URL comes from stdin, for it may be a secret.
 
-    For `standard`, the secret that signs is printed, once.
+    For a new one of `standard`, and for one that is moved, the secret that signs is printed, once.
 
     Args:
         name: Its name.
-        format: What is sent.
+        format: What is sent; left out: as it is, or standard for a new one.
         place: Which installation.
         json: Print JSON with stable fields.
     """
     target = running(place or Place())
-    body = {"url": read_secret("URL"), "format": format}
+    body = {"url": read_secret("URL")} | ({"format": format} if format else {})
     done = admin(target, "PUT", f"webhooks/{quoted(name)}", body=body)
     if json or not done["secret"]:
         return report(done, f"{name} is set.", json=json)
