@@ -17,10 +17,8 @@ def beside_log_and_store(layout: Layout) -> Beside:
     """Return what a data folder's recorder erases beside its log and store."""
 
     def erase(request: ErasureRequest, calls: CallStore) -> None:
-        from trimtab.storage.sqlite import clear_replies
-
         # Kept replies say nothing of whose words they hold: all of them go, and are made again as they are asked for.
-        clear_replies(layout.cache, _CLOCK.now_us())
+        drop_replies(layout)
         what = request.what
         if request.whole_project:
             _forget(layout, "project", what.project)
@@ -28,6 +26,17 @@ def beside_log_and_store(layout: Layout) -> Beside:
             _forget(layout, "user", what.user)
 
     return erase
+
+
+def drop_replies(layout: Layout) -> None:
+    """Empty the cache of replies once calls have grown too old: it would keep their words for longer.
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    from trimtab.storage.sqlite import clear_replies
+
+    clear_replies(layout.cache, _CLOCK.now_us())
 
 
 def _forget(layout: Layout, per: str, subject: str) -> None:
