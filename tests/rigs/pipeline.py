@@ -68,7 +68,7 @@ class MemoryReplies(dict[bytes, tuple[bytes, int]]):
         value, expires_us = super().get(key, (None, 0))
         return value if expires_us > now_us else None
 
-    def put(self, key: bytes, value: bytes, expires_us: int) -> None:
+    def put(self, key: bytes, value: bytes, expires_us: int, began_us: int) -> None:
         self[key] = (value, expires_us)
 
 

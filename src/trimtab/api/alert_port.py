@@ -87,7 +87,7 @@ class Alerts(Protocol):
         ...
 
     async def put_webhook(
-        self, actor: Actor, name: str, *, url: str | None, secret: str | None, format: WebhookFormat
+        self, actor: Actor, name: str, *, url: str | None, secret: str | None, format: WebhookFormat | None
     ) -> str:
         """Add a webhook, or change one of the store's; URL and secret are sealed before they are stored.
 
@@ -97,7 +97,7 @@ class Alerts(Protocol):
             url: where to; None keeps the present one.
             secret: what signs, in plain; None keeps the present one. For a new one of format `standard`, None makes
                 one.
-            format: what is sent.
+            format: what is sent; None keeps the present one, `standard` for a new one.
 
         Returns:
             The secret that was made: in this answer and nowhere else, ever. Empty where none was.

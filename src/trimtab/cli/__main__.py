@@ -3,12 +3,15 @@
 import os
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cyclopts import CycloptsError
 
     from trimtab.types import TrimtabError
+
+    from .terminal import CommandFailed
 
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
@@ -57,13 +60,16 @@ def _run(words: list[str]) -> int:
 
     try:
         result = build_app(whole=words[:1] in ([], ["--help"], ["-h"]))(words)
-    except CommandFailed as failure:
-        return _failed(failure.message, failure.mend, failure.exit_code)
+    except CommandFailed as error:
+        failure = error
     except CycloptsError as error:
-        return _failed(_usage_text(error), "see `trimtab --help` or `trimtab COMMAND --help`", EXIT_USAGE)
+        see = "see `trimtab --help` or `trimtab COMMAND --help`"
+        failure = CommandFailed(_usage_text(error), mend=see, exit_code=EXIT_USAGE, code="wrong_usage")
     except TrimtabError as error:
-        return _failed(error.message, "", exit_code_of(error))
-    return result if isinstance(result, int) else 0
+        failure = CommandFailed(error.message, exit_code=exit_code_of(error), code=error.code)
+    else:
+        return result if isinstance(result, int) else 0
+    return _failed(failure, as_json="--json" in takewhile(lambda word: word != "--", words))
 
 
 def exit_code_of(error: "TrimtabError") -> int:
@@ -78,13 +84,16 @@ def exit_code_of(error: "TrimtabError") -> int:
     return EXIT_USAGE if isinstance(error, (CallerError, ConfigError)) else EXIT_UNKNOWN
 
 
-def _failed(message: str, mend: str, exit_code: int) -> int:
-    from .terminal import note
+def _failed(failure: "CommandFailed", *, as_json: bool) -> int:
+    from .terminal import note, write_json
 
-    note(f"error: {message}", "red")
-    if mend:
-        note(f"  {mend}")
-    return exit_code
+    if as_json:  # whoever reads JSON reads why there is none of the usual kind as JSON too
+        said = {"code": failure.code, "message": failure.message, "mend": failure.mend}
+        write_json({"error": said})
+    note(f"error: {failure.message}", "red")
+    if failure.mend:
+        note(f"  {failure.mend}")
+    return failure.exit_code
 
 
 def _usage_text(error: "CycloptsError") -> str:

@@ -83,8 +83,9 @@ _HEAD = """\
 <!-- Made by `python -m trimtab.cli.app` from the commands: change it there. -->
 
 Results go to stdout, everything else to stderr. A terminal gets tables, a pipe gets aligned text, and
-`--json` gives JSON whose fields stay the same. `NO_COLOR` is honoured. Where text of a model or a caller is
-shown, control characters are shown as symbols and not obeyed.
+`--json` gives JSON whose fields stay the same, `[]` where there is nothing. A command that fails says so on
+stderr, and with `--json` on stdout too: `{"error": {"code": ..., "message": ..., "mend": ...}}`. `NO_COLOR` is
+honoured. Where text of a model or a caller is shown, control characters are shown as symbols and not obeyed.
 
 | exit code | means |
 |---|---|

@@ -8,7 +8,7 @@ from cyclopts import App
 from trimtab.config import Config, find_file, flat, load_config, visible
 from trimtab.types import ConfigError, SystemClock
 
-from .options import AsJson, Place
+from .options import AsJson, AtMost, Place
 from .reach import admin, running, running_on
 from .terminal import Cell, Column, CommandFailed, note, one_line, show_time, write, write_json, write_table
 
@@ -108,7 +108,7 @@ def reload(place: Place | None = None, *, json: AsJson = False) -> int:
 
 
 @app.command
-def history(*, limit: int = 20, place: Place | None = None, json: AsJson = False) -> int:
+def history(*, limit: AtMost = 20, place: Place | None = None, json: AsJson = False) -> int:
     """Show when the configuration was read, who asked, and what changed; those that were refused too.
 
     Args:

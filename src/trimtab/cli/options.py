@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 
 @Parameter(name="*")
@@ -32,5 +32,8 @@ class Matching:
         """Return them as the admin API names them."""
         return {"key": self.key, "project": self.project, "route": self.route, "model": self.model}
 
+
+AtMost = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1000))]
+"""How many of something, in one answer of the admin API."""
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON with stable fields.")]

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from starlette.responses import Response
 
+from trimtab.types import Overloaded
+
 KEPT = 1_000
 """Forms remembered; older ones would do their work again."""
 
@@ -41,18 +43,28 @@ class Once:
         future = self._sent[name] = loop.create_future()
         while len(self._sent) > KEPT:
             self._sent.popitem(last=False)
-        response: Response | None = None
         try:
             response = await work()
-        finally:
-            future.set_result(response)
-            if response is None or response.status_code >= 400:
-                self._sent.pop(name, None)
-            else:
-                loop.call_later(ANSWER_S, self._forget_answer, name, future)
+        except BaseException as error:
+            self._sent.pop(name, None)
+            # Whoever sent the same form meanwhile is told the same: that it was done would be no truth.
+            future.set_exception(error if isinstance(error, Exception) else _cut_short())
+            future.exception()  # nobody may wait for it
+            raise
+        future.set_result(response)
+        if response.status_code >= 400:
+            self._sent.pop(name, None)
+        else:
+            loop.call_later(ANSWER_S, self._forget_answer, name, future)
         return response
 
     def _forget_answer(self, name: str, future: asyncio.Future[Response | None]) -> None:
         if self._sent.get(name) is future:
             bare = self._sent[name] = asyncio.get_running_loop().create_future()
             bare.set_result(None)
+
+
+def _cut_short() -> Overloaded:
+    return Overloaded(
+        "the form was sent twice, and its work was cut short; see what became of it, then send it again"
+    )

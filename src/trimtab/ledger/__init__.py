@@ -8,7 +8,7 @@ Entry: `LogWriter.append` in any process that makes calls; `Recorder.run` in one
 """
 
 from .counters import COUNTER_NAMES, Counters, bucket_bound_ms, bucket_of, read_all, settle
-from .erasure import ErasureResult, erasure_result, request_erasure
+from .erasure import Beside, ErasureRequest, ErasureResult, erasure_result, request_erasure
 from .frames import FORMAT as LOG_FORMAT
 from .log import SEGMENT_BYTES, Durability, LogWriter
 from .metrics import OPENMETRICS, PLAIN, Family, Format, histogram, metrics_text, publish_families, render
@@ -23,8 +23,10 @@ __all__ = [
     "OPENMETRICS",
     "PLAIN",
     "SEGMENT_BYTES",
+    "Beside",
     "Counters",
     "Durability",
+    "ErasureRequest",
     "ErasureResult",
     "Family",
     "Format",

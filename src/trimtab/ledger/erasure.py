@@ -15,7 +15,7 @@ request whose recorder died is simply carried out again.
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -50,6 +50,10 @@ class ErasureRequest(msgspec.Struct, frozen=True, kw_only=True):
     what: Erasure
     whole_project: bool = False
     """Erase all of `what.project`, whosever calls they are."""
+
+
+Beside = Callable[[ErasureRequest, CallStore], None]
+"""Erases what a request means beside log and store. Raises StorageError or OSError: not now, try again."""
 
 
 class ErasureResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,8 +126,15 @@ class _Found(NamedTuple):
 class Eraser:
     """Carries out requests for one recorder."""
 
-    def __init__(self, folder: Path, store: CallStore) -> None:
-        """Blank again what a recorder that died was blanking: before anything is read."""
+    def __init__(self, folder: Path, store: CallStore, beside: Beside | None = None) -> None:
+        """Blank again what a recorder that died was blanking: before anything is read.
+
+        Args:
+            folder: the log's.
+            store: where the calls are.
+            beside: erases what stands elsewhere, once log and store are done; called again after a crash.
+        """
+        self._beside = beside
         self._log = folder
         self._folder = folder / FOLDER
         self._store = store
@@ -171,6 +182,8 @@ class Eraser:
             calls = self._store.erase_project(request.what.project)
         else:
             calls = len(self._store.erase(request.what))
+        if self._beside is not None:
+            self._beside(request, self._store)
         self._finish(path, ErasureResult(calls=calls, log_records=len(frames), unreadable=unreadable))
         return {found.id for found in frames}
 

@@ -14,7 +14,7 @@ from trimtab.storage import CallStore, SpanStore
 from trimtab.types import Call, Clock, Closed, FeedbackGiven, Opened, Policy, SpanEnded, SystemClock
 from trimtab.types.errors import FolderBusy, StorageError
 
-from .erasure import Eraser
+from .erasure import Beside, Eraser
 from .frames import Blank, Framed
 from .join import OpenCalls, finished, unfinished, without_opening
 from .keeping import Keeper
@@ -56,6 +56,7 @@ class Recorder:
         limits: Limits | None = None,
         policy: Callable[[], Policy] | None = None,
         stored: Stored | None = None,
+        beside: Beside | None = None,
     ) -> None:
         """Take the folder's recorder lock.
 
@@ -66,6 +67,7 @@ class Recorder:
             limits: how much to take on at once.
             policy: says how long calls are kept, at each step anew; without it, for good.
             stored: told of what is stored; a row that is read again after a crash is told again.
+            beside: erases what an erasure means beside log and store.
 
         Raises:
             FolderBusy: another recorder has it.
@@ -78,7 +80,7 @@ class Recorder:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_fd = _take_lock(folder / LOCK_NAME)
         self._keeper = Keeper(store, policy, self._clock) if policy is not None else None
-        self._eraser = Eraser(folder, store)
+        self._eraser = Eraser(folder, store, beside)
         self._log = LogReader(folder)
         self._log.remove_unborn(self._clock.now_us())
         self._open = OpenCalls(self._limits.open_bytes)

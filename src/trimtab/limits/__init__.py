@@ -17,7 +17,7 @@ from .ports import Demand, Grant, Limiter, LimitState, Use
 from .rules import BudgetRule, Claim, Claims, LimitRule, RuleBook, Who
 
 if TYPE_CHECKING:
-    from .mapped import MappedLimiter
+    from .mapped import MappedLimiter, forget
 
 __all__ = [
     "BudgetRule",
@@ -32,6 +32,7 @@ __all__ = [
     "RuleBook",
     "Use",
     "Who",
+    "forget",
     "grant_headers",
     "period_of",
     "rate_headers",
@@ -40,6 +41,6 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load the backend where it is asked for, and not before."""
-    if name != "MappedLimiter":
+    if name not in ("MappedLimiter", "forget"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module(".mapped", __name__).MappedLimiter
+    return getattr(import_module(".mapped", __name__), name)

@@ -53,7 +53,7 @@ _pack = msgspec.msgpack.Encoder().encode
 class Slot:
     """One call's place in the cache: where its reply is looked for, and kept."""
 
-    __slots__ = ("_cache", "_clock_us", "_key", "_pieces", "_reads", "_room", "_ttl_us", "kept")
+    __slots__ = ("_began_us", "_cache", "_clock_us", "_key", "_pieces", "_reads", "_room", "_ttl_us", "kept")
 
     def __init__(
         self, cache: ReplyCache, key: bytes, ttl_s: float, now_us: Callable[[], int], *, reads: bool = True
@@ -64,6 +64,7 @@ class Slot:
         self._ttl_us = int(ttl_s * 1e6)
         self._reads = reads
         self._clock_us = now_us
+        self._began_us = now_us()
         self._pieces: list[bytes] = []
         self._room = MAX_BYTES
         self.kept: Kept | None = None
@@ -116,7 +117,7 @@ class Slot:
             outcome.finish_reason,
             now_us,
         )
-        self._cache.put(self._key, _pack(kept), now_us + self._ttl_us)
+        self._cache.put(self._key, _pack(kept), now_us + self._ttl_us, self._began_us)
 
 
 class KeptLane:

@@ -53,8 +53,15 @@ class ReplyCache(Protocol):
         """Return what was kept under a key and has not expired, or None."""
         ...
 
-    def put(self, key: bytes, value: bytes, expires_us: int) -> None:
-        """Keep a reply. Never waits for a disk, and raises nothing."""
+    def put(self, key: bytes, value: bytes, expires_us: int, began_us: int) -> None:
+        """Keep a reply. Never waits for a disk, and raises nothing.
+
+        Args:
+            key: where.
+            value: the reply.
+            expires_us: until when.
+            began_us: when its call began: one that was under way when replies were cleared must not be kept.
+        """
         ...
 
 
@@ -65,5 +72,5 @@ class NoReplyCache:
         """Return None."""
         return None
 
-    def put(self, key: bytes, value: bytes, expires_us: int) -> None:
+    def put(self, key: bytes, value: bytes, expires_us: int, began_us: int) -> None:
         """Forget it at once."""

@@ -190,6 +190,8 @@ def _store(layout: Layout) -> None:
     from trimtab.ledger import Recorder
     from trimtab.storage.sqlite import open_call_store
 
+    from .data import beside_log_and_store
+
     with FolderLock(layout) as lock:
         try:
             lock.acquire(ending_s=0.0)
@@ -197,7 +199,11 @@ def _store(layout: Layout) -> None:
             return
         store = open_call_store(layout.calls)
         try:
-            with feeding(layout) as stored, Recorder(layout.log, store, stored=stored) as recorder:
+            beside = beside_log_and_store(layout)
+            with (
+                feeding(layout) as stored,
+                Recorder(layout.log, store, stored=stored, beside=beside) as recorder,
+            ):
                 recorder.drain(_RECORD_S)
         finally:
             store.close()

@@ -56,7 +56,6 @@ def erase_local(data_dir: Path, what: Erasure) -> dict[str, Any]:
         ValueError: neither user nor session is given.
     """
     from trimtab.ledger import erasure_result, request_erasure
-    from trimtab.storage.sqlite import clear_replies
 
     from .data import known_backups
 
@@ -72,7 +71,6 @@ def erase_local(data_dir: Path, what: Erasure) -> dict[str, Any]:
             else "it will be, as soon as the folder is opened the next time"
         )
         raise StorageError(f"{data_dir}: the calls are not erased yet: {why}")
-    clear_replies(layout.cache)
     backups = [*known_backups(layout), *result.unreadable]
     return {"calls": result.calls, "log_records": result.log_records, "backups": backups}
 
@@ -107,12 +105,18 @@ def open_stores(layout: Layout) -> Iterator[Local]:
     from trimtab.ledger import Recorder
     from trimtab.storage.sqlite import open_app_store, open_call_store
 
+    from .data import beside_log_and_store
+
     app = open_app_store(layout.app)
     try:
         calls = open_call_store(layout.calls)
         try:
             # After a crash the log may hold calls that no recorder has stored yet.
-            with feeding(layout) as stored, Recorder(layout.log, calls, stored=stored) as recorder:
+            beside = beside_log_and_store(layout)
+            with (
+                feeding(layout) as stored,
+                Recorder(layout.log, calls, stored=stored, beside=beside) as recorder,
+            ):
                 recorder.drain()
             yield Local(app, calls)
         finally:

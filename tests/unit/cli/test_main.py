@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -47,6 +48,11 @@ def test_help_names_every_command(run):
         ["config", "chek"],
         ["calls", "--limit", "many"],
         ["calls", "--limit", "0"],
+        ["audit", "--limit", "0"],
+        ["alerts", "history", "--limit", "0"],
+        ["alerts", "deliveries", "--limit", "1001"],
+        ["settings", "history", "--limit", "-1"],
+        ["config", "history", "--limit", "0"],
         ["calls", "--state", "odd"],
         ["calls", "--since", "yesterday"],
         ["calls", "show"],
@@ -68,6 +74,26 @@ def test_wrong_usage_is_two_lines_and_exit_2(run, arguments):
     assert ran.err.startswith("error: ")
     assert len(ran.err.splitlines()) <= 2
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "exit_code"),
+    [
+        (["calls", "show", "odd", "--json"], "command_failed", 2),
+        (["calls", "--json", "--limit", "0"], "wrong_usage", 2),
+        (["keys", "list", "--json", "--data", "elsewhere"], "command_failed", 3),
+        (["config", "show", "--json", "--config", "none.toml"], "config_invalid", 2),
+    ],
+)
+def test_who_reads_json_gets_the_error_as_json(run, arguments, code, exit_code):
+    ran = run(*arguments)
+    said = json.loads(ran.out)["error"]
+    assert (ran.code, said["code"], set(said)) == (exit_code, code, {"code", "message", "mend"})
+    assert ran.err.startswith(f"error: {said['message']}\n")
+
+
+def test_an_argument_is_no_option(run):
+    assert run("call", "--", "--json").out == ""
 
 
 @pytest.mark.parametrize(

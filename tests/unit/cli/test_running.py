@@ -31,7 +31,12 @@ def test_a_key_is_revoked_once(run, running):
     again = run("keys", "revoke", "key_1")
     assert again.code == 1
     assert "there is no key" in again.err
-    assert run("keys", "revoke", "../health").code == 1  # quoted, so it stays an id
+    for name in ("../health", ""):  # would lead to another path, and "there is nothing at" that says nothing
+        ran = run("keys", "revoke", name)
+        assert (ran.code, ran.err) == (
+            2,
+            f"error: {name!r} cannot be a name or an id: those have at least one character, and no '/'\n",
+        )
     assert run("keys", "list").out == ""
 
 

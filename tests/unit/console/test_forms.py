@@ -7,6 +7,7 @@ import pytest
 from starlette.responses import Response
 
 from trimtab.console.once import Once
+from trimtab.types import Overloaded, StorageError
 
 
 def field(page, name):
@@ -110,6 +111,28 @@ def test_a_double_click_waits_for_the_first():
         return done, [task.result().body for task in both]
 
     assert asyncio.run(run()) == ([1], [b"made", b"made"])
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"), [(StorageError("full"), StorageError), (asyncio.CancelledError(), Overloaded)]
+)
+def test_a_double_click_on_a_form_that_fails_is_not_told_that_it_was_done(ends, told):
+    async def run():
+        once, go = Once(), asyncio.Event()
+
+        async def fail():
+            await go.wait()
+            raise ends
+
+        both = [
+            asyncio.create_task(once.answer("form", fail, lambda: Response("done already"))) for _ in range(2)
+        ]
+        await asyncio.sleep(0)
+        go.set()
+        _, second = await asyncio.gather(*both, return_exceptions=True)
+        return second
+
+    assert isinstance(asyncio.run(run()), told)
 
 
 def test_work_that_fails_leaves_the_form_free():

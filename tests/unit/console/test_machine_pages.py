@@ -25,6 +25,16 @@ def test_a_setting_changes_and_its_history_shows_how(editor, control):
     assert "data.payload" not in only
 
 
+def test_a_setting_may_be_named_as_a_dictionarys_method(editor, control):
+    row = msgspec.structs.replace(
+        control.objects._settings["data.payload"], name="items", kind="text", value="v1"
+    )
+    control.objects._settings["items"] = row
+    page = editor.get("/settings").text
+    assert 'value="v1"' in page
+    assert "method" not in page.split('id="s-items"')[1].split(">")[0]
+
+
 def test_a_setting_goes_back_to_its_default(editor, control):
     editor.post("/settings/data.payload", {"value": "hash"})
     assert "Back to the default: full" in editor.get("/settings").words

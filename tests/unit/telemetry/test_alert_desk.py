@@ -191,6 +191,18 @@ def test_a_webhooks_url_and_secret_are_shown_to_nobody_and_stored_sealed(tmp_pat
         assert made.encode() not in path.read_bytes()
 
 
+def test_what_is_left_out_of_a_webhook_stays_as_it_is(tmp_path, clock):
+    with rig(tmp_path, clock) as site:
+        body = {"url": "https://hooks.example.com/services/T0", "format": "slack"}
+        assert site.ask("PUT", "/api/v1/webhooks/team", body).json["secret"] == ""
+        for change in ({}, {"url": "https://hooks.example.com/services/T1"}):
+            assert site.ask("PUT", "/api/v1/webhooks/team", change).json["secret"] == ""
+            (row,) = site.ask("GET", "/api/v1/webhooks").json["webhooks"]
+            assert (row["format"], row["signed"]) == ("slack", False)
+        refused = site.ask("PUT", "/api/v1/webhooks/new", {})
+        assert (refused.status, refused.json["error"]["param"]) == (400, "url")
+
+
 def test_only_admins_change_webhooks_and_editors_rules(tmp_path, clock):
     from trimtab.types import Forbidden
 
@@ -206,8 +218,16 @@ def test_only_admins_change_webhooks_and_editors_rules(tmp_path, clock):
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "https://localhost/x", "https://[::1]/x"])
 def test_a_webhook_of_the_store_does_not_reach_this_machine(tmp_path, clock, url):
-    with rig(tmp_path, clock) as site:
+    with rig(tmp_path, clock, "[outbound]\nprivate_addresses = true") as site:
         assert site.ask("PUT", "/api/v1/webhooks/team", {"url": url}).status == 200
+    with rig(tmp_path, clock) as site:
+        if "localhost" not in url:  # a name is judged when something is sent
+            refused = site.ask("PUT", "/api/v1/webhooks/other", {"url": url})
+            assert (refused.status, refused.json["error"]["param"]) == (400, "url")
+            assert (
+                "loopback address; declare this webhook in trimtab.toml" in refused.json["error"]["message"]
+            )
+            assert "/x" not in refused.json["error"]["message"]
         tested = site.ask("POST", "/api/v1/webhooks/team/test").json
         assert not tested["ok"]
         assert "loopback" in tested["message"]

@@ -5,7 +5,7 @@ from typing import Literal
 
 from cyclopts import App, Parameter
 
-from trimtab.cli.options import AsJson, Place
+from trimtab.cli.options import AsJson, AtMost, Place
 from trimtab.cli.reach import admin, quoted, running
 from trimtab.cli.terminal import note, write
 from trimtab.types import AlertKind
@@ -94,7 +94,7 @@ def remove(name: str, /, *, place: Place | None = None, json: AsJson = False) ->
 
 
 @app.command
-def history(*, rule: str = "", limit: int = 100, place: Place | None = None, json: AsJson = False) -> int:
+def history(*, rule: str = "", limit: AtMost = 100, place: Place | None = None, json: AsJson = False) -> int:
     """Show what the rules found, newest first.
 
     Args:
@@ -128,22 +128,22 @@ def webhook(
     name: str,
     /,
     *,
-    format: Literal["standard", "slack"] = "standard",
+    format: Literal["standard", "slack"] | None = None,
     place: Place | None = None,
     json: AsJson = False,
 ) -> int:
     """Add a webhook, or move one: its URL comes from stdin, for it may be a secret.
 
-    For `standard`, the secret that signs is printed, once.
+    For a new one of `standard`, and for one that is moved, the secret that signs is printed, once.
 
     Args:
         name: Its name.
-        format: What is sent.
+        format: What is sent; left out: as it is, or standard for a new one.
         place: Which installation.
         json: Print JSON with stable fields.
     """
     target = running(place or Place())
-    body = {"url": read_secret("URL"), "format": format}
+    body = {"url": read_secret("URL")} | ({"format": format} if format else {})
     done = admin(target, "PUT", f"webhooks/{quoted(name)}", body=body)
     if json or not done["secret"]:
         return report(done, f"{name} is set.", json=json)
@@ -184,7 +184,7 @@ def try_webhook(name: str, /, *, place: Place | None = None, json: AsJson = Fals
 
 @app.command
 def deliveries(
-    *, webhook: str = "", limit: int = 100, place: Place | None = None, json: AsJson = False
+    *, webhook: str = "", limit: AtMost = 100, place: Place | None = None, json: AsJson = False
 ) -> int:
     """Show what was sent to webhooks or is to be, newest first.
 

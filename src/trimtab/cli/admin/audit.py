@@ -1,6 +1,8 @@
 """`trimtab audit`: who did what, or tried."""
 
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter, validators
 
 from trimtab.cli.options import AsJson, Place
 from trimtab.cli.reach import admin, running
@@ -17,7 +19,7 @@ def audit(
     actor: str = "",
     action: str = "",
     object: str = "",
-    limit: int = 100,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 100,
     place: Place | None = None,
     json: AsJson = False,
 ) -> int:

@@ -2,7 +2,7 @@
 
 from cyclopts import App
 
-from trimtab.cli.options import AsJson, Place
+from trimtab.cli.options import AsJson, AtMost, Place
 from trimtab.cli.reach import admin, quoted, running
 
 from .said import Rows, listing, report, with_times
@@ -39,7 +39,7 @@ def set_setting(name: str, value: str, /, place: Place | None = None, *, json: A
 
 
 @app.command
-def history(*, limit: int = 100, place: Place | None = None, json: AsJson = False) -> int:
+def history(*, limit: AtMost = 100, place: Place | None = None, json: AsJson = False) -> int:
     """Show who changed which setting, newest first.
 
     Args:

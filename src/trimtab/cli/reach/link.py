@@ -86,9 +86,17 @@ def admin(
 
 
 def quoted(part: str) -> str:
-    """Return text as one part of a path."""
+    """Return a name or an id as one part of a path.
+
+    Raises:
+        CommandFailed: nothing can be called that; the path would lead elsewhere.
+    """
     from urllib.parse import quote
 
+    if not part or "/" in part:
+        raise CommandFailed(
+            f"{part!r} cannot be a name or an id: those have at least one character, and no '/'", exit_code=2
+        )
     return quote(part, safe="")
 
 
@@ -150,4 +158,6 @@ def _refused(reply: HTTPResponse) -> CommandFailed:
     )
     asked_gateway = reply.status == 401 and not message.startswith("nobody is signed in")
     mend = "set TRIMTAB_API_KEY to a key from `trimtab keys create`" if asked_gateway else ""
-    return CommandFailed(f"{message} ({code})" if code else message, mend=mend, exit_code=exit_code)
+    if not code:
+        return CommandFailed(message, mend=mend, exit_code=exit_code)
+    return CommandFailed(f"{message} ({code})", mend=mend, exit_code=exit_code, code=code)

@@ -7,6 +7,7 @@ Never blocks on anything but another process's critical section.
 Entry: `MappedLimiter`.
 """
 
+from .forgetting import forget
 from .limiter import MappedLimiter
 
-__all__ = ["MappedLimiter"]
+__all__ = ["MappedLimiter", "forget"]

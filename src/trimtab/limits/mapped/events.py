@@ -12,6 +12,9 @@ from trimtab.types import NUSD_PER_USD
 _LONGEST: Final = 4 * 1024 * 1024
 """Bytes at which the list is moved to `events.1.jsonl`, in place of the one before."""
 
+FILES: Final = ("events.1.jsonl", "events.jsonl")
+"""Of the list, the older one first."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -54,7 +57,7 @@ class Events:
 def read_events(folder: Path) -> list[dict[str, object]]:
     """Return the events in a limits folder, oldest first; a line that is cut short is left out."""
     found: list[dict[str, object]] = []
-    for name in ("events.1.jsonl", "events.jsonl"):
+    for name in FILES:
         try:
             lines = (folder / name).read_bytes().splitlines()
         except FileNotFoundError:

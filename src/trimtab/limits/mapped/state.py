@@ -38,7 +38,8 @@ from .locks import RangeLocks
 _KEPT_US: Final = 2 * 86_400_000_000
 """How long an account stays after its period: a clock that was wrong comes back to what was spent."""
 
-_MAKING: Final = -1
+FREE: Final = -1
+"""Key of a cell that is being made, or was given up: free, and what stands behind it is still found."""
 
 
 class State:
@@ -171,7 +172,7 @@ class State:
         numbers = self.numbers
         now_us, now_ns = self.now_us(), int(self._clock.monotonic() * 1e9)
         for at in _places(key):
-            if numbers[at] in (0, _MAKING) or self._is_over(at, now_us, now_ns):
+            if numbers[at] in (0, FREE) or self._is_over(at, now_us, now_ns):
                 self._fill(at, key, rule, subject, period)
                 return at
         return -1
@@ -181,7 +182,7 @@ class State:
         numbers = self.numbers
         now_us, now_ns = self.now_us(), int(self._clock.monotonic() * 1e9)
         for at in range(AT_EXTRA, AT_RECORDS, CELL):
-            if numbers[at] in (0, _MAKING) or self._is_over(at, now_us, now_ns):
+            if numbers[at] in (0, FREE) or self._is_over(at, now_us, now_ns):
                 self._fill(at, key, rule, subject, period)
                 return at
         return -1
@@ -197,13 +198,12 @@ class State:
 
     def _fill(self, at: int, key: int, rule: int, subject: str, period: tuple[int, int]) -> None:
         numbers = self.numbers
-        numbers[at] = _MAKING  # whoever dies before the key is there leaves a free place
+        numbers[at] = FREE  # whoever dies before the key is there leaves a free place
         numbers[at + Cell.RULE] = rule
         for offset in range(Cell.SPENT, Cell.START_US):
             numbers[at + offset] = 0
         numbers[at + Cell.START_US], numbers[at + Cell.END_US] = period
-        text = subject.encode("utf-8", "replace")[:SUBJECT_BYTES].ljust(SUBJECT_BYTES, b"\0")
-        for offset, number in enumerate(memoryview(text).cast("q"), start=Cell.SUBJECT):
+        for offset, number in enumerate(memoryview(subject_bytes(subject)).cast("q"), start=Cell.SUBJECT):
             numbers[at + offset] = number
         numbers[at] = key
 
@@ -299,6 +299,11 @@ class State:
                 numbers[AT_PROCESSES + slot] = os.getpid()
                 return slot
         raise StorageError(f"{PROCESSES} processes share {str(self.path)!r} already; end some")
+
+
+def subject_bytes(subject: str) -> bytes:
+    """Return a subject as a cell holds it."""
+    return subject.encode("utf-8", "replace")[:SUBJECT_BYTES].ljust(SUBJECT_BYTES, b"\0")
 
 
 def _places(key: int) -> range:

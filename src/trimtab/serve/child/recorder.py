@@ -1,14 +1,18 @@
 """The recorder process: moves calls from the append log into the store."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trimtab.serve.folder import Layout
 from trimtab.serve.log import log
 from trimtab.serve.options import EXIT_OK, ChildOptions
 from trimtab.storage import SnapshotStore
-from trimtab.types import Policy, TrimtabError
+from trimtab.types import Policy, StorageError, TrimtabError
 
 from .life import LifeLine, stop_on_sigterm
+
+if TYPE_CHECKING:
+    from trimtab.ledger import Progress
 
 _EMPTY_S = 50.0
 """How long the last emptying of the log may take; what is left is stored at the next start."""
@@ -34,9 +38,25 @@ class Published:
         return self._policy
 
 
+def _follow_the_days(layout: Layout, progress: "Progress") -> None:
+    """Say that calls were too old, and let no reply outlive them."""
+    from trimtab.serve.data import drop_replies
+
+    log.info(
+        "too old or too much to keep: %d day files and %d calls removed",
+        progress.dropped_files,
+        progress.expired,
+    )
+    try:
+        drop_replies(layout)
+    except StorageError as error:
+        log.error("kept replies of calls that are too old stay until the next day ends: %s", error)
+
+
 def run_recorder(options: ChildOptions, line: LifeLine) -> int:
     """Record until SIGTERM, then empty the log; return the exit status."""
-    from trimtab.ledger import Pause, Progress, Recorder
+    from trimtab.ledger import Pause, Recorder
+    from trimtab.serve.data import beside_log_and_store
     from trimtab.storage.files import open_snapshot_store
     from trimtab.storage.sqlite import open_call_store
 
@@ -51,7 +71,7 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
     unplaced = 0
     too_new: tuple[str, ...] = ()
 
-    def report(progress: Progress) -> None:
+    def report(progress: "Progress") -> None:
         nonlocal said, unplaced, too_new
         if progress.too_new != too_new:
             too_new = progress.too_new
@@ -70,15 +90,12 @@ def run_recorder(options: ChildOptions, line: LifeLine) -> int:
         said = progress.error
         noted.look(progress)
         if progress.dropped_files or progress.expired:
-            log.info(
-                "too old or too much to keep: %d day files and %d calls removed",
-                progress.dropped_files,
-                progress.expired,
-            )
+            _follow_the_days(layout, progress)
 
     try:
         policy = Published(open_snapshot_store(layout.snapshot))
-        with Recorder(layout.log, store, policy=policy, stored=noted) as recorder:
+        beside = beside_log_and_store(layout)
+        with Recorder(layout.log, store, policy=policy, stored=noted, beside=beside) as recorder:
             report(recorder.step())
             line.ready()
             pause = Pause()

@@ -6,7 +6,6 @@ from typing import Final
 from trimtab.ledger import ErasureResult, erasure_result, request_erasure
 from trimtab.serve.folder import Layout
 from trimtab.storage import Erasure
-from trimtab.storage.sqlite import clear_replies
 from trimtab.types import Overloaded, StorageError
 
 _WAIT_S: Final = 300.0
@@ -35,8 +34,6 @@ async def erase(layout: Layout, what: Erasure, *, whole_project: bool = False) -
         await asyncio.sleep(_LOOK_S)
     if result.error:
         raise StorageError(result.error)
-    # Kept replies say nothing of whose words they hold: all of them go, and are made again as they are asked for.
-    await asyncio.to_thread(clear_replies, layout.cache)
     return result
 
 

@@ -90,7 +90,7 @@ def open_reply_cache(path: str | Path, max_bytes: "Callable[[], int]") -> "Sqlit
     return SqliteReplyCache(Path(path), max_bytes)
 
 
-def clear_replies(path: Path) -> int:
+def clear_replies(path: Path, now_us: int) -> int:
     """Remove every kept reply, so that no byte of any is left; return how many there were.
 
     Raises:
@@ -98,7 +98,7 @@ def clear_replies(path: Path) -> int:
     """
     from .replies import clear
 
-    return clear(path)
+    return clear(path, now_us)
 
 
 def reply_figures(path: Path, now_us: int) -> tuple[int, int]:

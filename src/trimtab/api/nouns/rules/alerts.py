@@ -67,7 +67,8 @@ class WebhookFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: Annotated[str, Meta(max_length=2048)] | None = None
     secret: Annotated[str, Meta(max_length=200)] | None = None
-    format: WebhookFormat = "standard"
+    format: WebhookFormat | None = None
+    """Of a new one: `standard`."""
 
 
 class WebhookList(msgspec.Struct, frozen=True, kw_only=True):

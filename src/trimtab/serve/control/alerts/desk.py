@@ -1,11 +1,14 @@
 """The desk: who may change what of alerts, and the two loops that judge and send."""
 
+import ipaddress
 import re
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from trimtab.api import AlertRow, WebhookRow, WebhookTest
+from trimtab.providers.transport import screened
 from trimtab.serve.control.room import Deed, Room
 from trimtab.serve.log import log
 from trimtab.telemetry.alerts import (
@@ -25,12 +28,14 @@ from trimtab.telemetry.alerts import (
 )
 from trimtab.types import (
     Actor,
+    AddressRefused,
     AlertEvent,
     AlertRule,
     CallerError,
     ConfigError,
     Delivery,
     NotFound,
+    Reach,
     Webhook,
     WebhookFormat,
     new_id,
@@ -132,19 +137,23 @@ class AlertDesk:
         return sorted((self._webhook_row(webhook) for webhook in found), key=lambda row: row.name)
 
     async def put_webhook(
-        self, actor: Actor, name: str, *, url: str | None, secret: str | None, format: WebhookFormat
+        self, actor: Actor, name: str, *, url: str | None, secret: str | None, format: WebhookFormat | None
     ) -> str:
         """See `api.Alerts.put_webhook`."""
         _check_name(name)
         if name in {found.name for found in self._file_webhooks()}:
             raise _of_the_file("webhook", name)
+        if url is not None:
+            await self._check_url(url)
+        _check_secret(secret)
         async with self._room.changing:
             held = {found.name: found for found in await self._room.stores.app(lambda app: app.webhooks())}
             _check_room("webhooks", len(held), new=name not in held)
             old = self._plain(held[name]) if name in held else None
             url = url if url is not None else old.url if old else ""
-            _check_url(url)
-            _check_secret(secret)
+            format = format or (old.format if old is not None else "standard")
+            if not url:
+                raise CallerError("url is needed for a new webhook: where to send", param="url")
             made = ""
             if secret is None:
                 moved = old is not None and old.url != url
@@ -196,6 +205,27 @@ class AlertDesk:
         return WebhookTest(
             ok=done.state == "delivered", took_ms=took_ms, status=done.status, message=done.error
         )
+
+    async def _check_url(self, url: str) -> None:
+        """Refuse what no alert would ever reach; a name is judged at each delivery, by what it resolves to then.
+
+        Raises:
+            CallerError: with the reason.
+        """
+        if problem := url_problem(url):
+            raise CallerError(f"url: {problem}", param="url")
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        reach: Reach = "private" if self._room.base.policy.private_addresses else "public"
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return
+        try:
+            await screened(host, parts.port or 0, reach, tls=parts.scheme == "https")
+        except AddressRefused as error:
+            said = error.message.replace("this provider", "this webhook")
+            raise CallerError(f"url: {said}", param="url") from error
 
     # What file and store hold
 
@@ -277,11 +307,6 @@ def _check_name(name: str) -> None:
 def _check_room(what: str, there: int, *, new: bool) -> None:
     if new and there >= _MOST:
         raise CallerError(f"there are {_MOST} {what} already; remove some")
-
-
-def _check_url(url: str) -> None:
-    if problem := url_problem(url):
-        raise CallerError(f"url: {problem}", param="url")
 
 
 def _check_secret(secret: str | None) -> None:

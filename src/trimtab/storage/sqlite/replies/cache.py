@@ -12,7 +12,7 @@ import apsw
 from trimtab.storage.sqlite.connection import connect, create_file, storage_errors, transaction
 from trimtab.types import StorageError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _WAITING: Final = 256
 """Entries that may wait to be written; beyond it new ones are left out: a cache may forget."""
@@ -23,7 +23,8 @@ _LEAST_ENTRIES: Final = 8
 _LEAST_BYTES: Final = 1024 * 1024
 """Smallest bound: the tables themselves take some pages."""
 
-_Entry = tuple[bytes, bytes, int]
+_Entry = tuple[bytes, bytes, int, int]
+"""Key, reply, when it expires, when its call began."""
 
 
 class SqliteReplyCache:
@@ -61,12 +62,15 @@ class SqliteReplyCache:
             return None
         return row[0] if row is not None else None
 
-    def put(self, key: bytes, value: bytes, expires_us: int) -> None:
-        """Keep a reply in place of the key's present one. Returns at once; left out where too much waits already."""
+    def put(self, key: bytes, value: bytes, expires_us: int, began_us: int) -> None:
+        """Keep a reply in place of the key's present one. Returns at once; left out where too much waits already.
+
+        Left out too where its call began before replies were cleared: whoever cleared them did not mean to keep it.
+        """
         with self._work:
             if len(self._waiting) >= _WAITING or self._stopping:
                 return
-            self._waiting.append((key, value, expires_us))
+            self._waiting.append((key, value, expires_us, began_us))
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write, name="reply-cache", daemon=True)
                 self._writer.start()
@@ -103,25 +107,21 @@ class SqliteReplyCache:
                 connection.close()
 
 
-def clear(path: Path) -> int:
+def clear(path: Path, now_us: int) -> int:
     """Remove every reply from the file, so that no byte of any is left in it; return how many there were.
 
-    Processes that have it open go on with an empty one.
+    Processes that have it open go on with an empty one, and keep nothing of calls that are under way.
 
     Raises:
         StorageError: the file cannot be opened or written.
     """
-    if not path.exists():
-        return 0
-    try:
-        connection = _open(path)
-    except StorageError:
-        _remove(path)
-        return 0
+    connection = _open_or_replace(path)
     with contextlib.closing(connection), storage_errors(path):
         with transaction(connection):
             connection.execute("DELETE FROM reply")
             removed = connection.changes()
+            connection.execute("DELETE FROM cleared")
+            connection.execute("INSERT INTO cleared (at_us) VALUES (?)", (now_us,))
         # `secure_delete` wipes rows, not what pages held between them before.
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -172,13 +172,16 @@ def _make(connection: apsw.Connection) -> None:
             "number INTEGER PRIMARY KEY, key BLOB NOT NULL, expires_us INTEGER NOT NULL, value BLOB NOT NULL)"
         )
         connection.execute("CREATE UNIQUE INDEX IF NOT EXISTS reply_key ON reply (key)")
+        connection.execute("CREATE TABLE IF NOT EXISTS cleared (at_us INTEGER NOT NULL)")
         connection.pragma("user_version", FORMAT)
 
 
 def _store(connection: apsw.Connection, entries: list[_Entry], max_bytes: int) -> None:
     with transaction(connection):
-        for key, value, expires_us in entries:
-            if len(value) * _LEAST_ENTRIES > max_bytes:
+        row = connection.execute("SELECT max(at_us) FROM cleared").fetchone()
+        cleared_us = row[0] if row is not None and row[0] is not None else -1
+        for key, value, expires_us, began_us in entries:
+            if len(value) * _LEAST_ENTRIES > max_bytes or began_us <= cleared_us:
                 continue
             connection.execute(
                 "INSERT OR REPLACE INTO reply (key, expires_us, value) VALUES (?, ?, ?)",
