@@ -31,6 +31,7 @@ from .gate import check_gate
 from .health import Board, publish
 from .ports import Counts, Keep, Log, NoReplyCache, ReplyCache
 from .record import Recorder
+from .retired import Retired
 from .state import State
 from .watch import Sweeper
 
@@ -86,8 +87,7 @@ class Core:
         self._board = shared.board
         self._factories: dict[str, Factory] = {}
         self._state: State | None = None
-        self._retired: list[tuple[Provider, float]] = []
-        """Providers of generations before, and since when they are that."""
+        self._retired = Retired()
 
     @property
     def state(self) -> State:
@@ -124,9 +124,7 @@ class Core:
     def swap(self, state: State) -> None:
         """Obey a compiled snapshot from now on; calls under way keep the one they began with."""
         if self._state is not None:
-            kept = set(map(id, state.providers.values()))
-            now = time.monotonic()
-            self._retired.extend((p, now) for p in self._state.providers.values() if id(p) not in kept)
+            self._retired.replaced(self._state, state)
         self._state = state
         self.recorder.on_failure = state.policy.on_ledger_failure
 
@@ -228,23 +226,12 @@ class Core:
                 if not failed:
                     _log.warning("the health of targets cannot be published: %s", error)
                 failed = True
-            await self._close_retired()
-
-    async def _close_retired(self) -> None:
-        """Close the providers that a snapshot replaced, once the calls that began with them are over."""
-        kept, now = [], time.monotonic()
-        for provider, since in self._retired:
-            if now - since < self.state.policy.deadlines.total_s and self._sweeper and self._sweeper.watches:
-                kept.append((provider, since))
-            else:
-                await provider.aclose()
-        self._retired = kept
+            await self._retired.close_unused()
 
     async def aclose(self) -> None:
         """Close the providers' connections."""
-        providers = [*(p for p, _ in self._retired), *(self._state.providers.values() if self._state else ())]
-        self._retired.clear()
-        for provider in providers:
+        await self._retired.close()
+        for provider in self._state.providers.values() if self._state else ():
             await provider.aclose()
 
 

@@ -65,7 +65,7 @@ def test_a_generation_looks_up_each_kind_once_in_a_life_and_leaves_no_cycle_behi
         gc.disable()
         try:
             core.apply(of(2))
-            await core._close_retired()
+            await core._retired.close_unused()
             return gc.collect()
         finally:
             gc.enable()
@@ -101,6 +101,42 @@ def test_providers_that_were_replaced_are_closed_in_the_end_and_kept_ones_once()
     assert not b.closed, "calls under way may still use it"
     asyncio.run(desk.core.aclose())
     assert (a.closed, b.closed, c.closed) == (True, True, True)
+
+
+def test_a_replaced_provider_is_closed_once_its_last_call_is_over_whatever_others_run():
+    """Under load there is always some call: what was replaced must not wait for a moment without any."""
+    long, short = Events(name="a", turns=[[0.05, done()]]), Events(name="b", turns=[[5, done()]])
+    desk = Desk(long, short)
+
+    def rotate(generation, **fresh):
+        desk.providers |= fresh
+        rows = tuple(ProviderSpec(name=name, api_key=f"{generation}") for name in desk.providers)
+        snapshot = msgspec.structs.replace(desk.snapshot, generation=generation, providers=rows)
+        desk.core.swap(State(snapshot, desk.make, desk.core.state))
+
+    async def main():
+        retired = desk.core._retired
+        first = asyncio.create_task(desk.whole("a/m"))
+        await asyncio.sleep(0)
+        rotate(2, a=Events(name="a", turns=[[0.2, done()]]))
+        second = asyncio.create_task(desk.whole("a/m"))
+        await asyncio.sleep(0)
+        between = desk.providers["a"]
+        rotate(3, a=Events(name="a", turns=[[5, done()]]))
+        third = asyncio.create_task(desk.whole("a/m"))
+        await asyncio.sleep(0)
+        await retired.close_unused()
+        assert not long.closed
+        await first
+        await retired.close_unused()
+        assert (long.closed, between.closed) == (True, False)
+        await second
+        await retired.close_unused()
+        assert (between.closed, desk.providers["a"].closed) == (True, False)
+        third.cancel()
+        await asyncio.gather(third, return_exceptions=True)
+
+    asyncio.run(main())
 
 
 def test_models_are_those_listed_and_those_the_open_providers_name():
