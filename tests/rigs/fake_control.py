@@ -107,6 +107,7 @@ class FakeRecords:
 
     def __init__(self, control: FakeControl, calls: list[Call]) -> None:
         self._control = control
+        self.erasures = 0
         self.calls = sorted(calls, key=lambda call: call.id)
         self.spans: list[SpanEnded] = []
         self._rollups: dict[Cube, list[RollupRow]] = {}
@@ -188,6 +189,7 @@ class FakeRecords:
         )]  # fmt: skip
         self.calls = [c for c in self.calls if c not in gone]
         self._rollups.clear()
+        self.erasures += 1
         self._control.note(actor, "calls.erase", what.user or what.session)
         return Erased(calls=len(gone), log_records=0)
 

@@ -66,6 +66,11 @@ class Records(Protocol):
         """
         ...
 
+    @property
+    def erasures(self) -> int:
+        """How often something was erased since the start: what was kept of answers before is good no more."""
+        ...
+
     async def erase(self, actor: Actor, what: Erasure) -> Erased:
         """Erase a user's or a session's calls everywhere; returns when no trace is left in store and log.
 

@@ -72,6 +72,7 @@ class _Console:
         self._site = site
         self._routes = routes
         self._static = f"/static/{site.version}/"
+        self._erasures = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -157,7 +158,16 @@ class _Console:
             raise Forbidden(f"this takes the role {route.role!r}, and {actor.name!r} is {actor.role!r}")
         if route.method == "POST":
             await _check_form(visit)
+        self._forget_the_erased()
         return await route.endpoint(visit)
+
+    def _forget_the_erased(self) -> None:
+        """Let no sum that is kept for a moment name whom an erasure has meant."""
+        erasures = self._control.records.erasures
+        if erasures != self._erasures:
+            self._erasures = erasures
+            self._site.bills.forget()
+            self._site.overviews.forget()
 
 
 async def _check_form(visit: Visit) -> None:

@@ -112,6 +112,10 @@ class Bills:
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, By, str], tuple[int, Spend]] = OrderedDict()
 
+    def forget(self) -> None:
+        """Forget all of them: something was erased."""
+        self._kept.clear()
+
     async def get(self, ask: Ask, span: str, by: By, project: str, now_us: int) -> Spend:
         """Return a bill over the days of a range; scans the calls of those days."""
         key = (span, by, project)

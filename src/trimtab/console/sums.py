@@ -137,6 +137,11 @@ class Overviews:
         self._before: OrderedDict[tuple[str, str], tuple[int, Sums]] = OrderedDict()
         self._users: OrderedDict[tuple[str, str], tuple[int, list[tuple[str, Sums]]]] = OrderedDict()
 
+    def forget(self) -> None:
+        """Forget all of them: something was erased."""
+        for kept in (self._kept, self._before, self._users):
+            kept.clear()
+
     async def before(self, ask: Ask, span: Span, project: str, now_us: int) -> Sums:
         """Return the sums of the stretch as long as the span that ended where it begins; at most 60 s old."""
         key = (span.name, project)

@@ -54,3 +54,12 @@ def test_no_cell_of_the_file_is_a_formula(viewer, control):
 def test_what_is_not_known_falls_back(viewer):
     assert viewer.get("/spend?range=5y&by=mood").status == 200
     assert viewer.get("/spend/figures?range=5y&by=mood").status == 200
+
+
+@pytest.mark.parametrize("path", ["/spend/figures?range=7d&by=user", "/?range=7d&top=users"])
+def test_who_is_erased_is_on_no_page_a_moment_later(admin, control, path):
+    user = max((call.opened for call in control.records.calls), key=lambda opened: opened.opened_us).user
+    assert user in admin.get(path).words
+    admin.post("/privacy/-/erase", {"user": user, "typed_name": user})
+    assert control.records.erasures == 1
+    assert user not in admin.get(path).words

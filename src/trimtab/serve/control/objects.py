@@ -149,7 +149,7 @@ class Projects:
             generation = await self._room.change(actor, deed, lambda app: app.remove_project(name))
         # Only once no worker takes its keys any more does nothing follow what is erased.
         published = await self._room.wait_for(generation)
-        calls = await erase_project(self._room.layout, name)
+        calls = await erase_project(self._room, name)
         return msgspec.structs.replace(published, notes=(*published.notes, f"{calls} calls are erased"))
 
 

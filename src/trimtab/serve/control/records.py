@@ -134,13 +134,18 @@ class Records:
         await self._writer.append_durable(record)
         return record
 
+    @property
+    def erasures(self) -> int:
+        """See `api.Records.erasures`."""
+        return self._room.erasures
+
     async def erase(self, actor: Actor, what: Erasure) -> Erased:
         """See `api.Records.erase`. The audit log says that it was done and by whom, and not whose calls they were."""
         if not what.user and not what.session:
             raise CallerError("say whose calls to erase: user, session or both", param="user")
         fields = [name for name in ("project", "user", "session") if getattr(what, name)]
         await self._room.note(actor, Deed(action="call.erase", object="calls", detail={"by": fields}))
-        result = await erase(self._room.layout, what)
+        result = await erase(self._room, what)
         found = {"calls": result.calls, "log_records": result.log_records}
         await self._room.note(actor, Deed(action="call.erased", object="calls", detail=dict(found)))
         backups = await asyncio.to_thread(known_backups, self._room.layout)

@@ -65,6 +65,8 @@ class Room:
         self.clock = clock or SystemClock()
         self.accounts = Accounts(layout, stores, self.clock)
         self.changing = asyncio.Lock()
+        self.erasures = 0
+        """Carried out since the start."""
         self._refusals: Refusals[tuple[str, Role, str]] = Refusals(self.clock)
         """Of roles: by user, role and action."""
         self.base = Snapshot(generation=0)

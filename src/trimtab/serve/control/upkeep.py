@@ -53,7 +53,7 @@ async def fill_demo(room: Room, actor: Actor) -> DemoFilled:
         if await room.stores.calls(lambda calls: demo.demo_is_fresh(calls, now_us)):
             return DemoFilled(calls=0)
         old = await room.stores.calls(lambda calls: calls.find(CallQuery(project=demo.DEMO, limit=1)))
-        replaced = await erase_project(room.layout, demo.DEMO) if old else 0
+        replaced = await erase_project(room, demo.DEMO) if old else 0
         deed = Deed(action="demo.fill", object=demo.DEMO)
         keys: dict[str, str] = {}
         await room.change(actor, deed, lambda app: keys.update(demo.add_project(app, now_us)))
