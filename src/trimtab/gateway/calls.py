@@ -87,12 +87,13 @@ def _headers(call: LiveCall, *first: tuple[bytes, bytes]) -> Headers:
             headers.append((b"age", b"%d" % call.slot.age_s()))
     if outcome.cost_nusd is not None:
         headers.append((b"x-trimtab-cost-nusd", b"%d" % outcome.cost_nusd))
-    told = frozenset[bytes]()
-    if call.grant is not None:
-        ours = grant_headers(call.grant)
-        headers += ours
-        told = frozenset(name for name, _ in ours)
-    for text, value in call.reply_headers:
+    ours = grant_headers(call.grant) if call.grant is not None else ()
+    headers += ours
+    theirs = call.reply_headers
+    if not theirs:
+        return headers
+    told = frozenset(name for name, _ in ours)
+    for text, value in theirs:
         name = text.encode("latin-1")
         # What is limited here is told of in place of the provider's own limits.
         if name not in told:

@@ -32,7 +32,7 @@ def rate_headers(kind: str, limit: int, remaining: int, reset_s: float) -> Heade
     return (
         (names[0], b"%d" % limit),
         (names[1], b"%d" % remaining),
-        (names[2], duration(reset_s).encode()),
+        (names[2], b"%dms" % round(reset_s * 1000) if reset_s < 0.9995 else duration(reset_s).encode()),
     )
 
 

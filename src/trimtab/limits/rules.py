@@ -154,6 +154,11 @@ class Claims(NamedTuple):
     limits: tuple[LimitClaim, ...]
     budgets: tuple[BudgetClaim, ...]
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it matters how long a call is: a limit on requests alone does not ask."""
+        return bool(self.budgets) or any(claim.rule.tokens for claim in self.limits)
+
 
 NOTHING = Claims((), ())
 

@@ -27,6 +27,9 @@ _PRICED_FOR_US: Final = 60_000_000
 _PER_MILLION: Final = 1_000_000
 
 
+_ANY_LENGTH: Final = Demand()
+
+
 class _Rate(NamedTuple):
     """Prices in nano-USD per million tokens; of the request itself, in nano-USD."""
 
@@ -75,16 +78,18 @@ class Gate:
         held = self.book.claims(caller.key, caller.project, plan.route, plan.models[0].model, parsed.user)
         if not held.limits and not held.budgets:
             return None
-        demand = self._demand(ask, parsed, plan, core.clock.now_us(), held)
-        if not demand.priced and held.budgets:
-            core.counts.add_named("unpriced_calls")
-        return held, demand
-
-    def _demand(self, ask: Ask, parsed: Parsed, plan: "Plan", now_us: int, held: Claims) -> Demand:
+        if not held.counts_tokens:
+            return held, _ANY_LENGTH
         body = len(ask.body)
         read = body // _BYTES_PER_TOKEN if body <= _BODY_BYTES else estimate_request_tokens(ask.body)
         if not held.budgets:
-            return Demand(read + self._answer(ask, parsed, 0)[0])
+            return held, Demand(read + self._answer(ask, parsed, 0)[0])
+        demand = self._demand(ask, parsed, plan, core.clock.now_us(), read)
+        if not demand.priced:
+            core.counts.add_named("unpriced_calls")
+        return held, demand
+
+    def _demand(self, ask: Ask, parsed: Parsed, plan: "Plan", now_us: int, read: int) -> Demand:
         rates = self._rates.get(plan.release)
         if rates is None or now_us >= rates.until_us:
             rates = self._rates[plan.release] = self._rate(plan, now_us)
@@ -92,7 +97,7 @@ class Gate:
         strict = None
         if most is not None and rates.bounded:
             # A token is a byte at least; what surrounds the words is more than what separates them.
-            strict = _charge(rates.strict, max(body, read), most)
+            strict = _charge(rates.strict, max(len(ask.body), read), most)
             if plan.hedge is not None:
                 strict *= 2  # the request that lost is billed too
         bound = _charge(rates.plain, read, wrote)

@@ -39,11 +39,16 @@ def take(state: State, claims: Claims, demand: Demand, now_ns: int) -> MappedGra
         grant.reserved_nusd = max(grant.reserved_nusd, hold)
     for limit in claims.limits:
         at = limit.base
-        if limit.rule.concurrency:
+        rule = limit.rule
+        if rule.concurrency:
             entries += (at, 0)
+            grant.prompt |= 2 * state.numbers[at + _UNDER_WAY] >= rule.concurrency
+        grant.settles |= rule.tokens > 0
         grant.limits.append((limit, at, limit.next_requests, limit.next_tokens))
-    if entries and not _take_records(state, grant, len(entries)):
-        return None
+    if entries:
+        grant.settles = True
+        if not _take_records(state, grant, len(entries)):
+            return None
     numbers = state.numbers
     numbers[_DIRTY] = 1
     for _, at, hold in grant.holds:

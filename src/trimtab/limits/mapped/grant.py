@@ -14,9 +14,11 @@ class MappedGrant:
         "cells",
         "holds",
         "limits",
+        "prompt",
         "records",
         "reserved_nusd",
         "settled",
+        "settles",
         "state",
         "tokens",
     )
@@ -33,6 +35,10 @@ class MappedGrant:
         """Limits, where their cells stand, and when their buckets of requests and tokens will be full."""
         self.reserved_nusd = 0
         self.settled = False
+        self.settles = False
+        """Whether it gives anything back: a limit on requests alone does not."""
+        self.prompt = False
+        """Whether that must be seen at once: little is left, and somebody may be refused for want of it."""
 
     def states(self) -> tuple[LimitState | None, LimitState | None]:
         """See `Grant.states`."""

@@ -35,6 +35,8 @@ _DIRTY, _OFFSET, _EPOCH, _SETTLED = (
 
 BELIEVED_S: Final = 2.0
 """A step of the wall clock that is followed at once."""
+_TOGETHER_S: Final = 0.002
+"""How long an ended call may wait for others to be settled with, where nobody is short of what it gives back."""
 PATIENCE_S: Final = 600.0
 """How long a longer one must last before it is believed."""
 _OTHERS: Final = "(others)"
@@ -66,7 +68,9 @@ class MappedLimiter:
         self._events = Events(folder / "events.jsonl")
         self._opened: State | None = None
         self._ended: list[Settlement] = []
-        """Calls that have ended in this turn of the event loop: settled together, or with the next one to come."""
+        """Calls that have ended a moment ago: settled together, or with the next one to come."""
+        self._due = 0
+        """2: `flush` comes in this turn of the event loop. 1: in a moment. 0: it was not called for."""
         self._queue = Queue(self)
 
     @property
@@ -217,22 +221,31 @@ class MappedLimiter:
     # --- settlement -----------------------------------------------------------------------------------------
 
     def settle(self, grant: Grant, tokens: int, cost_nusd: int, *, alarm: bool = True) -> None:
-        """See `Limiter.settle`. About 1 µs, and 2 at the turn's end for all of its calls together."""
+        """See `Limiter.settle`. About 1 µs, and 4 every two milliseconds for all calls that have ended meanwhile."""
         assert isinstance(grant, MappedGrant), "a grant of this limiter"
         if grant.settled:
             return
         grant.settled = True
-        if not self._ended:
-            try:
-                asyncio.get_running_loop().call_soon(self.flush)
-            except RuntimeError:  # no loop runs: there is no later
-                self._ended.append((grant, tokens, cost_nusd, alarm))
-                self.flush()
-                return
+        if not grant.settles:
+            return
         self._ended.append((grant, tokens, cost_nusd, alarm))
+        soon = grant.prompt or bool(self._queue)
+        if self._due >= 1 + soon:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no loop runs: there is no later
+            self.flush()
+            return
+        self._due = 1 + soon
+        if soon:
+            loop.call_soon(self.flush)
+        else:
+            loop.call_later(_TOGETHER_S, self.flush)
 
     def flush(self) -> None:
         """Settle what has ended, now."""
+        self._due = 0
         if not self._ended:
             return
         with self.state as state:
