@@ -4,12 +4,14 @@ The life line is a socket pair. Over it the child is told its options and says w
 end closes, the other knows that its partner is gone, however it died.
 """
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Literal, Self
 
 import msgspec
@@ -26,6 +28,12 @@ _LONGEST_PATIENT_S = 600.0
 
 _HEALTHY_S = 3.0
 """A child that was ready and lived this long begins anew with the shortest pause."""
+
+_ALLOCATOR = MappingProxyType(
+    {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+)
+"""For glibc (mallopt(3)): a reply of megabytes is given back to the system whole. By default the first of them makes
+the heap itself hold the next ones, and small things between them keep it large. What the user sets is left as it is."""
 
 
 class Child:
@@ -73,6 +81,7 @@ class Child:
                 stdout=sys.stderr.fileno(),
                 pass_fds=(theirs.fileno(), *self._inherited),
                 process_group=0,
+                env=_ALLOCATOR | os.environ,
             )
         options = msgspec.structs.replace(self.options, restarts=self.restarts)
         ours.sendall(msgspec.json.encode(options) + b"\n")
