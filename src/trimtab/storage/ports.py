@@ -209,6 +209,8 @@ class CallStore(Protocol):
     def top_users(self, since_us: int, until_us: int, project: str, most: int) -> list[RollupRow]:
         """Return the rows of `day_user` of those users who made most calls between two starts of days.
 
+        A cell may occur several times: its rows are to be added.
+
         Args:
             since_us: the first day's start.
             until_us: the day to stop before; 0: none.

@@ -9,7 +9,6 @@ A call counts at the time inside its id. Only purpose `live` counts. A call with
 
 import heapq
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +32,7 @@ CellKey = tuple[int, int, str, str, str]
 
 _SUMS = ("calls", "errors", "unfinished", "estimated", "cost_nusd", "input_tokens", "output_tokens")
 _COLUMNS = f"{', '.join(_SUMS)}, latency"
+_USERS = CUBES.index("day_user")
 _AT_KEY = "cube=? AND start_us=? AND k1=? AND k2=? AND k3=?"
 FACTS = (
     "id, project, model, prompt_name, prompt_version, user, state, estimated, cost_nusd, input_tokens, "
@@ -217,16 +217,15 @@ class Users(NamedTuple):
     until_us: int
     project: str
 
-    @property
-    def where(self) -> str:
-        """The condition in SQL."""
-        mine = " AND k1=?" if self.project else ""
-        return f"cube={CUBES.index('day_user')} AND start_us>=? AND start_us<?{mine}"
-
-    @property
-    def bound(self) -> tuple[int | str, ...]:
-        """What is bound in it."""
-        return self if self.project else self[:2]
+    def groups(self, connection: apsw.Connection) -> Iterator[tuple[int, str]]:
+        """Yield each (start of a day, project) of a file, by one look at the index each."""
+        at: tuple[int, str] = (self.since_us, "")
+        after = (
+            "SELECT start_us, k1 FROM rollup WHERE cube=? AND (start_us, k1) > (?, ?) AND start_us<? LIMIT 1"
+        )
+        while (at := connection.execute(after, (_USERS, *at, self.until_us)).get) is not None:
+            if self.project in ("", at[1]):
+                yield at
 
 
 Reading = Callable[[apsw.Connection, Names], Any]
@@ -240,21 +239,24 @@ def top_users(ask: Callable[[Reading], Iterable[Any]], users: Users, most: int) 
         users: whose rows count.
         most: how many users.
     """
-    calls: Counter[str] = Counter()
-    count = f"SELECT k2, calls FROM rollup WHERE {users.where}"
+    calls: dict[str, int] = {}
+    find = calls.get
 
     def add(connection: apsw.Connection, _: Names) -> None:
-        for name, number in connection.execute(count, users.bound):
-            calls[name] += number
+        for group in users.groups(connection):
+            counts = "SELECT k2, calls FROM rollup WHERE cube=? AND start_us=? AND k1=?"
+            for name, number in connection.execute(counts, (_USERS, *group)):
+                calls[name] = find(name, 0) + number
 
     ask(add)
     names = heapq.nsmallest(most, calls, key=lambda name: (-calls[name], name))
-    theirs = f"{users.where} AND k2 IN ({', '.join('?' * len(names))})"
+    theirs = f"cube=? AND start_us=? AND k1=? AND k2 IN ({', '.join('?' * len(names))})"
 
     def read(connection: apsw.Connection, _: Names) -> list[RollupRow]:
-        return _read(connection, "day_user", theirs, (*users.bound, *names))
+        groups = [(_USERS, *group, *names) for group in users.groups(connection)]
+        return [row for bound in groups for row in _read(connection, "day_user", theirs, bound)]
 
-    return list(added(itertools.chain.from_iterable(ask(read))))
+    return list(itertools.chain.from_iterable(ask(read)))
 
 
 def added(rows: Iterable[RollupRow]) -> Iterator[RollupRow]:
