@@ -20,7 +20,14 @@ from trimtab.testing import FakeServer
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CONSENT = "[outbound]\nprivate_addresses = true"
-NAMES = {"/projects/{name}": "default", "/providers/{name}": "openai", "/users/{name}": "kenji"}
+NAMES = {
+    "/alerts/{name}": "many-errors",
+    "/budgets/{name}": "company",
+    "/limits/{name}": "each-key",
+    "/projects/{name}": "default",
+    "/providers/{name}": "openai",
+    "/users/{name}": "kenji",
+}
 VISITED = {"/calls/{id}", "/sessions/one", "/traces/{id}"}
 """Reached by a link of another page, or not at all."""
 
@@ -162,12 +169,16 @@ def test_every_page_stands_over_the_real_thing(watch, house, url):
     page.get_by_role("button", name="Back up now").click()
     expect(page.locator("h1")).to_have_text("The backup is written")
     assert (house.home / "backup").is_dir()
+    house.run("limits", "set", "each-key", "--per", "key", "--requests", "600")
+    house.run("budgets", "set", "company", "--amount", "500", "--period", "month")
+    house.run("alerts", "set", "many-errors", "error_rate", "--threshold", "0.05")
     for route in ROUTES:
         path = route.path
         if route.method != "GET" or path in {*PARTS, *VISITED, "/sign-in"}:
             continue
         if path in NAMES:
             path = path[: path.index("{")] + NAMES[path]
+        assert "{" not in path, "every page must be met with something on it"
         watch.see(url + path, "running-" + (path.strip("/").replace("/", "-") or "home"))
     page.goto(f"{url}/calls")
     page.locator("tbody tr a").first.click()
