@@ -263,6 +263,7 @@ def test_other_purposes_cost_money_and_alarm_nobody(tmp_path: Path) -> None:
     assert booth.use.spent_nusd == 1_000_000
     assert not (tmp_path / "events.jsonl").exists()
     booth.run(booth.whole(about={"purpose": "live"}))
+    assert booth.use.spent_nusd == 2_000_000, "whoever looks has all settled first"
     assert (tmp_path / "events.jsonl").exists()
 
 

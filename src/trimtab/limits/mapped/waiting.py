@@ -24,15 +24,14 @@ _DEAD_S: Final = 0.25
 class _Waiter:
     """A call that waits."""
 
-    __slots__ = ("claims", "demand", "future", "last")
+    __slots__ = ("claims", "demand", "last", "turn")
 
-    def __init__(
-        self, claims: Claims, demand: Demand, last: Denial, future: "asyncio.Future[MappedGrant]"
-    ) -> None:
+    def __init__(self, claims: Claims, demand: Demand, last: Denial, turn: "asyncio.Future[None]") -> None:
         self.claims = claims
         self.demand = demand
         self.last = last
-        self.future = future
+        self.turn = turn
+        """Done when there may be room."""
 
 
 class Queue:
@@ -68,32 +67,42 @@ class Queue:
             ClientGone: nobody waits for the answer any more.
         """
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(claims, demand, denial, loop.create_future())
+        waiter, until = _Waiter(claims, demand, denial, loop.create_future()), loop.time() + denial.wait_s
         self._waiters.append(waiter)
         if self._task is None or self._task.done():
             # It ends when nobody waits any more, and is kept until then.
             self._task = loop.create_task(self._look_after())
         # Cancelled below: it cannot be lost.
         leaving = loop.create_task(_leave(gone)) if gone is not None else None
-        watched = (waiter.future,) if leaving is None else (waiter.future, leaving)
         try:
-            await asyncio.wait(watched, timeout=denial.wait_s, return_when=asyncio.FIRST_COMPLETED)
-            if waiter.future.done():
-                return waiter.future.result()
-        except asyncio.CancelledError:
-            if waiter.future.done() and waiter.future.exception() is None:
-                self._limiter.settle(waiter.future.result(), 0, 0)
-            raise
+            while (left_s := until - loop.time()) > 0:
+                watched = (waiter.turn,) if leaving is None else (waiter.turn, leaving)
+                await asyncio.wait(watched, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                if leaving is not None and leaving.done():
+                    raise ClientGone("the client closed its connection while its call waited for a budget")
+                if waiter.turn.done() and (grant := self._try(waiter, loop)) is not None:
+                    return grant
         finally:
             if leaving is not None:
                 leaving.cancel()
-            waiter.future.cancel()
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-        if leaving is not None and leaving.done():
-            raise ClientGone("the client closed its connection while its call waited for a budget")
+            waiter.turn.cancel()
+            self._waiters.remove(waiter)
         self._limiter.refused(waiter.last)
         raise waiter.last.error()
+
+    def _try(self, waiter: _Waiter, loop: asyncio.AbstractEventLoop) -> MappedGrant | None:
+        """Let a call in, if there is room now; what it takes is written down by its caller before anything else runs.
+
+        Were it let in for it, a process that dies in between would leave budgets charged for what nobody recorded.
+        """
+        found = self._limiter.attempt(waiter.claims, waiter.demand)
+        if not isinstance(found, Denial):
+            return found
+        if not found.wait_s:
+            self._limiter.refused(found)
+            raise found.error()
+        waiter.last, waiter.turn = found, loop.create_future()
+        return None
 
     async def _look_after(self) -> None:
         loop = asyncio.get_running_loop()
@@ -114,20 +123,10 @@ class Queue:
                 continue
 
     def _try_all(self) -> None:
-        left = []
+        """Give each its turn, in order of arrival."""
         for waiter in self._waiters:
-            if waiter.future.done():
-                continue
-            found = self._limiter.attempt(waiter.claims, waiter.demand)
-            if not isinstance(found, Denial):
-                waiter.future.set_result(found)
-            elif found.wait_s:
-                waiter.last = found
-                left.append(waiter)
-            else:
-                self._limiter.refused(found)
-                waiter.future.set_exception(found.error())
-        self._waiters = left
+            if not waiter.turn.done():
+                waiter.turn.set_result(None)
 
 
 async def _leave(gone: Callable[[], Awaitable[None]]) -> None:
