@@ -25,16 +25,19 @@ print(batch.report.skipped, batch.report.answered)
 
 
 class Slow:
-    """Echoes after a while, and keeps what it was asked."""
+    """Echoes after a while, `prompt` times, then keeps everybody waiting; remembers what it was asked."""
 
     def __init__(self):
         self.asked = []
+        self.prompt = 20
         self.lock = threading.Lock()
 
     def __call__(self, ask):
         with self.lock:
             self.asked.append(ask.last_message("user"))
-        return Scripted(f"re: {ask.last_message('user')}", pace=Pace(before_head_s=0.02))
+            late = len(self.asked) > self.prompt
+        # What is to be ended must not be over before.
+        return Scripted(f"re: {ask.last_message('user')}", pace=Pace(before_head_s=60 if late else 0.02))
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def test_a_batch_that_was_ended_goes_on_where_it_was(gateway, slow, tmp_path, en
     kept = [json.loads(line)["index"] for line in (tmp_path / "answers.jsonl").read_bytes().splitlines()[1:]]
     assert 10 <= len(kept) < PROMPTS
     with slow.lock:
-        before, slow.asked = slow.asked, []
+        before, slow.asked, slow.prompt = slow.asked, [], PROMPTS
     assert len(before) <= len(kept) + 4
     again = start(gateway, tmp_path)
     out, errors = again.communicate(timeout=60)
