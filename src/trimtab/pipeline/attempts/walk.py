@@ -286,7 +286,11 @@ class Attempts:
         if attempt.why or attempt.probe or plan.hedge is None:
             return inf
         rules = plan.hedge.rules
-        return rules.after_ms / 1000 or health.lanes[stream].quantile_s(rules.after_p)
+        if rules.after_ms:
+            return rules.after_ms / 1000
+        lane = health.lanes[stream]
+        # Sooner than twice the usual is jitter, and would spend what the late ones need; what is slow waits no longer.
+        return min(max(lane.quantile_s(rules.after_p), _JITTER * lane.usual_s), lane.slow_s)
 
     def _second(self, first: Try, model: ModelPlan) -> tuple[Target, str] | None:
         """Return whom else to ask, and why; None where there is nobody, or no budget."""
@@ -309,5 +313,6 @@ def lesser(target: Target) -> bool:
 
 
 _WHY = ("", "probe")
+_JITTER = 2.0
 _PROBE_P = 0.95
 """Quantile of a target's latencies after which a probe is helped by a second request."""
