@@ -50,8 +50,8 @@ class Hedge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Ask a second time when the first answer is late, and take whichever comes first."""
 
     after_p: float = 0.95
-    """Quantile of the target's recent latencies to wait for: at least twice the usual one, at most what is slow. Not used
-    where `after_ms` is set."""
+    """Quantile of the target's recent latencies to wait for: at least twice the usual one, at most what is slow. Not
+    used where `after_ms` is set."""
     after_ms: float = 0.0
     budget: float = 0.05
     """Second requests as a share of the route's calls."""
