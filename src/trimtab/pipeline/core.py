@@ -260,7 +260,7 @@ def feedback_record(caller: Caller, at_us: int, fields: Mapping[str, object]) ->
         at_us=at_us,
         project=caller.project,
         name=str(fields.get("name") or "rating"),
-        score=None if score is None else float(score),  # type: ignore[arg-type]  # a number: checked already
+        score=float(score) if isinstance(score, int | float) else None,
         value=str(fields.get("value") or ""),
         comment=str(fields.get("comment") or ""),
         correction=str(fields.get("correction") or ""),

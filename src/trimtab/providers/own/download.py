@@ -56,6 +56,8 @@ class StopLike(Protocol):
 
 
 class _Never:
+    """Stands where nobody can ask to end: its waits are plain sleeps, and Ctrl-C ends them."""
+
     def is_set(self) -> bool:
         return False
 
